@@ -1,0 +1,90 @@
+"""Disk before words: what is written here is committed before anything that depends on it leaves.
+
+Writes of one moment share a commit (`synchronous=FULL` costs a disk flush, however many rows). What was said with `after`
+runs in order, each once everything written before it is on disk.
+"""
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Callable
+from typing import TypeVar
+
+from dhtchat.history.store import HistoryStore, Write
+from dhtchat.limits import COMMIT_RETRY_S
+from dhtchat.runtime import Runtime
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Journal:
+    """The only one who touches the store while the node runs. `run` must be running for anything to happen."""
+
+    def __init__(self, store: HistoryStore, runtime: Runtime) -> None:
+        self._store = store
+        self._runtime = runtime
+        self._writes: list[Write] = []
+        self._actions: list[Callable[[], None]] = []
+        self._poked = asyncio.Event()
+        self._disk = asyncio.Lock()
+        self.on_trouble: Callable[[sqlite3.Error], None] = lambda error: None
+        """Told once when the disk refuses, and not again until it has worked."""
+
+    def write(self, *writes: Write) -> None:
+        self._writes.extend(writes)
+        self._poked.set()
+
+    def after(self, action: Callable[[], None]) -> None:
+        """Run `action` once everything written so far is on disk."""
+        self._actions.append(action)
+        self._poked.set()
+
+    async def flush(self) -> None:
+        """Return once everything written so far is on disk and the actions so far have run."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.after(lambda: None if done.done() else done.set_result(None))
+        await done
+
+    async def read(self, function: Callable[..., T], *arguments: object) -> T:
+        """A query of the store, off the loop and never beside a commit."""
+        async with self._disk:
+            return await self._runtime.run_blocking(function, *arguments)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self._poked.wait()
+            await self._round()
+
+    async def finish(self) -> None:
+        """The last round, after `run` was cancelled."""
+        while self._writes or self._actions:
+            await self._round()
+
+    async def _round(self) -> None:
+        self._poked.clear()
+        writes, self._writes = self._writes, []
+        actions, self._actions = self._actions, []
+        if writes:
+            await self._commit(writes)
+        for action in actions:
+            try:
+                action()
+            except Exception:
+                log.exception("an action after a commit failed")
+
+    async def _commit(self, writes: list[Write]) -> None:
+        complained = False
+        while True:
+            try:
+                async with self._disk:
+                    await self._runtime.run_blocking(self._store.commit, writes)
+                return
+            except sqlite3.Error as error:
+                # Disk full, most often. Nothing was written and nothing that depends on it leaves: wait and try again.
+                if not complained:
+                    log.warning("cannot write history: %s", error)
+                    self.on_trouble(error)
+                    complained = True
+                await asyncio.sleep(COMMIT_RETRY_S)

@@ -1,0 +1,109 @@
+"""Where things lie on disk, and who may use them: one folder per network, profile and device.
+
+A device's folder is locked while in use and reused after a crash. A second login of the same person on the same machine
+takes the next folder and is another device.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dhtchat.crypto.identity import RandomBytes, SigningKey
+from dhtchat.errors import DamagedFile, ProfileBusy
+from dhtchat.ids import KEY_BYTES
+from dhtchat.limits import DEVICES_PER_OWNER_MAX
+from dhtchat.parameters import NetworkParameters
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+
+def default_data_dir() -> Path:
+    """The platform's user data folder."""
+    from platformdirs import user_data_path
+
+    return user_data_path("dhtchat", appauthor=False)
+
+
+def make_folder(path: Path) -> Path:
+    """Create a private folder (0700), parents included."""
+    missing = [parent for parent in (path, *path.parents) if not parent.exists()]
+    for folder in reversed(missing):
+        folder.mkdir(mode=0o700, exist_ok=True)
+    return path
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Replace a file as a whole, readable by its owner alone; a crash leaves the old or the new one."""
+    beside = path.with_name(path.name + ".new")
+    with os.fdopen(os.open(beside, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def network_folder(data_dir: Path, parameters: NetworkParameters) -> Path:
+    """Two networks of one name but other parameters do not share a folder."""
+    return data_dir / f"{parameters.name}-{parameters.network_id.hex()[:8]}"
+
+
+def last_profile(data_dir: Path, parameters: NetworkParameters) -> str | None:
+    """Who logged in last on this machine."""
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        return (network_folder(data_dir, parameters) / "last-profile").read_text("ascii").strip() or None
+    return None
+
+
+def remember_profile(data_dir: Path, parameters: NetworkParameters, profile: str) -> None:
+    folder = make_folder(network_folder(data_dir, parameters))
+    write_private(folder / "last-profile", profile.encode("ascii"))
+
+
+class DeviceFolder:
+    """One device's folder, ours while this object lives."""
+
+    def __init__(self, path: Path, lock: "BaseFileLock") -> None:
+        self.path = path
+        self._lock = lock
+
+    def close(self) -> None:
+        self._lock.release()
+
+    def load_key(self, name: str, source: RandomBytes) -> SigningKey:
+        """The key of that name, made on first use. Raises `DamagedFile`."""
+        path = self.path / f"{name}.key"
+        try:
+            seed = path.read_bytes()
+        except FileNotFoundError:
+            return self.replace_key(name, source)
+        if len(seed) != KEY_BYTES:
+            raise DamagedFile(f"{path} is damaged", hint="Move it aside: a new device key is made then.")
+        return SigningKey(seed)
+
+    def replace_key(self, name: str, source: RandomBytes) -> SigningKey:
+        key = SigningKey.generate(source)
+        write_private(self.path / f"{name}.key", key.seed)
+        return key
+
+
+def _candidates(profile_folder: Path) -> Iterator[Path]:
+    for number in range(1, DEVICES_PER_OWNER_MAX + 1):
+        yield profile_folder / f"device-{number}"
+
+
+def claim_device_folder(data_dir: Path, parameters: NetworkParameters, profile: str) -> DeviceFolder:
+    """The first folder of a profile that no other process uses. Raises `ProfileBusy`."""
+    from filelock import FileLock, Timeout
+
+    for path in _candidates(network_folder(data_dir, parameters) / profile):
+        make_folder(path)
+        lock = FileLock(path / "in-use.lock", timeout=0, mode=0o600)
+        try:
+            lock.acquire()
+        except Timeout:
+            continue
+        return DeviceFolder(path, lock)
+    raise ProfileBusy(f"{DEVICES_PER_OWNER_MAX} chats of {profile} run on this machine already")

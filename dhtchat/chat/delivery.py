@@ -1,0 +1,118 @@
+"""What happened to what we said: one entry per own statement, until everybody entitled has it. No I/O, no clock.
+
+`queued` is on our disk, `sent` was written to a link, `delivered` is on a recipient's disk. A state never goes back. That
+others have a statement is learnt from `Committed`, and from any later comparison of histories (`Have`).
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Literal, NamedTuple
+
+from dhtchat.ids import DeviceId, MessageId, PeerId
+from dhtchat.limits import OUTBOX_ENTRIES_MAX
+
+State = Literal["queued", "sent", "delivered"]
+
+
+class StatusChange(NamedTuple):
+    """To be shown. The last two are None in a private talk."""
+
+    statement_id: MessageId
+    state: State
+    delivered_to: int | None
+    members: int | None
+
+
+class Receipt(NamedTuple):
+    """To be kept: this person has this statement."""
+
+    statement_id: MessageId
+    peer: PeerId
+
+
+class _Outgoing:
+    __slots__ = ("committed", "conversation", "counter", "direct", "recipients", "state")
+
+    def __init__(self, conversation: bytes, counter: int, recipients: frozenset[PeerId], *, direct: bool) -> None:
+        self.conversation = conversation
+        self.counter = counter
+        self.recipients = recipients
+        self.direct = direct
+        self.committed: set[PeerId] = set()
+        self.state: State = "queued"
+
+    @property
+    def missing(self) -> frozenset[PeerId]:
+        return self.recipients - self.committed
+
+
+class Outbox:
+    """Own statements of this device that somebody entitled still lacks, as far as we know."""
+
+    def __init__(self, device: DeviceId) -> None:
+        self._device = device
+        self._entries: dict[MessageId, _Outgoing] = {}
+
+    def add(
+        self, statement_id: MessageId, conversation: bytes, counter: int, recipients: Iterable[PeerId], *, direct: bool
+    ) -> StatusChange:
+        """After the commit. Above its bound the oldest room statement is no longer followed (it still spreads)."""
+        entry = _Outgoing(conversation, counter, frozenset(recipients), direct=direct)
+        self._entries[statement_id] = entry
+        if len(self._entries) > OUTBOX_ENTRIES_MAX:
+            oldest_first = sorted(self._entries, key=lambda key: self._entries[key].direct)
+            del self._entries[oldest_first[0]]
+        return self._status(statement_id, entry)
+
+    def on_sent(self, statement_id: MessageId) -> list[StatusChange]:
+        """Written to the link of somebody entitled."""
+        entry = self._entries.get(statement_id)
+        if entry is None or entry.state != "queued":
+            return []
+        entry.state = "sent"
+        return [self._status(statement_id, entry)]
+
+    def on_committed(self, ids: Iterable[bytes], peer: PeerId) -> tuple[list[Receipt], list[StatusChange]]:
+        """`peer` says that these statements are on a disk of theirs."""
+        receipts: list[Receipt] = []
+        changes: list[StatusChange] = []
+        for statement_id in map(MessageId, ids):
+            entry = self._entries.get(statement_id)
+            if entry is None or peer not in entry.missing:
+                continue
+            entry.committed.add(peer)
+            entry.state = "delivered"
+            receipts.append(Receipt(statement_id, peer))
+            changes.append(self._status(statement_id, entry))
+            if not entry.missing:
+                del self._entries[statement_id]
+        return receipts, changes
+
+    def on_vector(
+        self, conversation: bytes, vector: Mapping[DeviceId, int], peer: PeerId
+    ) -> tuple[list[Receipt], list[StatusChange]]:
+        """`peer` has everything of ours in this conversation up to a counter."""
+        upto = vector.get(self._device, 0)
+        ids = [
+            statement_id
+            for statement_id, entry in self._entries.items()
+            if entry.conversation == conversation and entry.counter <= upto
+        ]
+        return self.on_committed(ids, peer)
+
+    def lacking(self, *, direct_only: bool = False) -> dict[PeerId, list[MessageId]]:
+        """Person -> what they are not known to have."""
+        found: dict[PeerId, list[MessageId]] = {}
+        for statement_id, entry in self._entries.items():
+            if entry.direct or not direct_only:
+                for peer in sorted(entry.missing):
+                    found.setdefault(peer, []).append(statement_id)
+        return found
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @staticmethod
+    def _status(statement_id: MessageId, entry: _Outgoing) -> StatusChange:
+        if entry.direct:
+            return StatusChange(statement_id, entry.state, None, None)
+        return StatusChange(statement_id, entry.state, len(entry.committed), len(entry.recipients))

@@ -1,0 +1,71 @@
+"""Soft entries as a reader remembers them: one per device, with a life, and tombstones that hide older versions. No I/O.
+
+Fed from two sides: what neighbours announce at once, and what the DHT's replicas list now and then. Times are monotonic
+seconds given by the caller.
+"""
+
+from collections.abc import Container, Iterator
+from typing import Generic, NamedTuple, TypeVar
+
+from dhtchat.ids import DeviceId, PeerId
+from dhtchat.limits import RECONCILE_GRACE_S
+from dhtchat.records.soft import SoftBody
+
+B = TypeVar("B", bound=SoftBody)
+
+
+class Entry(NamedTuple, Generic[B]):
+    peer: PeerId
+    device: DeviceId
+    body: B
+    expires_s: float
+    learnt_s: float
+
+
+class DeviceEntries(Generic[B]):
+    """The live entries of one set."""
+
+    def __init__(self) -> None:
+        self._entries: dict[DeviceId, Entry[B]] = {}
+        self._gone: dict[DeviceId, tuple[int, float]] = {}
+        """Device -> the tombstone's sequence and when it may be forgotten."""
+
+    def __iter__(self) -> Iterator[Entry[B]]:
+        return iter(self._entries.values())
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, device: DeviceId) -> Entry[B] | None:
+        return self._entries.get(device)
+
+    def learn(self, peer: PeerId, device: DeviceId, body: B, *, life_s: float, now_s: float) -> bool:
+        """Take one record in; whether it was news. Older ones than what is known, tombstones included, are not."""
+        known = self._entries.get(device)
+        newest = max(known.body.sequence if known else 0, self._gone.get(device, (0, 0.0))[0])
+        if body.sequence <= newest:
+            if known and body.sequence == known.body.sequence and not body.gone:
+                # The same version again: the replicas know better how long it lives.
+                self._entries[device] = known._replace(expires_s=max(known.expires_s, now_s + life_s), learnt_s=now_s)
+            return False
+        if body.gone:
+            self._entries.pop(device, None)
+            self._gone[device] = (body.sequence, now_s + life_s)
+        elif life_s > 0:
+            self._entries[device] = Entry(peer, device, body, now_s + life_s, now_s)
+        return True
+
+    def reconcile(self, listed: Container[DeviceId], keep: Container[DeviceId], now_s: float) -> None:
+        """After a complete reading: what replicas no longer list is gone, unless just learnt or in `keep` (linked)."""
+        for device, entry in list(self._entries.items()):
+            if device not in listed and device not in keep and entry.learnt_s < now_s - RECONCILE_GRACE_S:
+                del self._entries[device]
+
+    def expire(self, now_s: float) -> None:
+        self._entries = {d: e for d, e in self._entries.items() if e.expires_s > now_s}
+        self._gone = {d: g for d, g in self._gone.items() if g[1] > now_s}
+
+    def people(self) -> dict[PeerId, str]:
+        """Who is behind the devices, and under which name (the newest entry's)."""
+        newest = sorted(self._entries.values(), key=lambda entry: entry.body.sequence)
+        return {entry.peer: entry.body.name for entry in newest}

@@ -1,0 +1,203 @@
+"""What a screen may show and a script may read: one struct per event of the contract, its name in `event`.
+
+Every text in here that came from somebody else has been cleaned (`markup.clean`) by whoever made the event.
+Times are RFC 3339 in UTC. `to_json` gives the one line that `--json` prints.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
+    """Root of all events. Fields may be added, none removed."""
+
+
+class Ready(Event, frozen=True, kw_only=True, tag="ready"):
+    user: str | None
+    fingerprint: str | None
+    address: str
+    """`HOST:PORT` of the UDP socket."""
+    peers: int
+    version: str
+    node_key: str | None = None
+    """A bootstrap node's key, for `HOST:PORT/KEY`."""
+    via: str | None = None
+    """How the network was found: `bootstrap`, `remembered`, `local`, `alone`."""
+
+
+class Registered(Event, frozen=True, kw_only=True, tag="registered"):
+    user: str
+    fingerprint: str
+
+
+class PasswordChanged(Event, frozen=True, kw_only=True, tag="password-changed"):
+    user: str
+    fingerprint: str
+
+
+class MessageArrived(Event, frozen=True, kw_only=True, tag="message"):
+    """A line to show: another's, or one's own."""
+
+    id: str
+    kind: Literal["room", "direct"]
+    room: str | None
+    sender: str
+    recipient: str | None
+    text: str
+    sent_at: str
+    delayed: bool
+    own: bool
+    action: bool = False
+    mentioned: bool = False
+    muted: bool = False
+    verified: bool = True
+    """Whether `sender` is known to belong to the key that signed; when not, it is shown as `name#fingerprint`."""
+
+
+class StatusChanged(Event, frozen=True, kw_only=True, omit_defaults=True, tag="status"):
+    id: str
+    state: Literal["queued", "sent", "stored", "delivered", "read", "failed"]
+    delivered_to: int | None = None
+    members: int | None = None
+
+
+class PresenceChanged(Event, frozen=True, kw_only=True, tag="presence"):
+    user: str
+    online: bool
+    away: str | None = None
+
+
+class Joined(Event, frozen=True, kw_only=True, tag="joined"):
+    room: str
+    user: str
+
+
+class Parted(Event, frozen=True, kw_only=True, tag="parted"):
+    room: str
+    user: str
+
+
+class UserEntry(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    fingerprint: str
+    online: bool
+    away: str | None = None
+
+
+class Users(Event, frozen=True, kw_only=True, tag="users"):
+    users: list[UserEntry]
+
+
+class RoomEntry(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    topic: str
+    members: int
+    mode: str = ""
+    joined: bool = False
+
+
+class Rooms(Event, frozen=True, kw_only=True, tag="rooms"):
+    rooms: list[RoomEntry]
+
+
+class MemberEntry(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    role: Literal["owner", "moderator", "speaker", "listener"]
+    online: bool
+    hand: bool = False
+
+
+class Names(Event, frozen=True, kw_only=True, tag="names"):
+    room: str
+    members: list[MemberEntry]
+
+
+class WhoIsAnswer(Event, frozen=True, kw_only=True, tag="whois"):
+    name: str
+    fingerprint: str
+    key_changed: bool
+    online: bool
+    rooms: list[str]
+    since: str | None
+    """When the person came online, else when the account was made."""
+    away: str | None = None
+
+
+class History(Event, frozen=True, kw_only=True, tag="history"):
+    target: str
+    messages: list[MessageArrived]
+
+
+class TopicChanged(Event, frozen=True, kw_only=True, tag="topic"):
+    """`by` None: shown on request or on joining."""
+
+    room: str
+    user: str | None
+    by: str | None
+    topic: str
+
+
+class TargetChanged(Event, frozen=True, kw_only=True, tag="target"):
+    """Where a plain line goes from now on."""
+
+    target: str | None
+
+
+class Disconnected(Event, frozen=True, kw_only=True, tag="disconnected"):
+    reason: str
+
+
+class Reconnected(Event, frozen=True, kw_only=True, tag="reconnected"):
+    after_s: float
+
+
+class PeerStatus(Event, frozen=True, kw_only=True, tag="peer-status"):
+    user: str | None
+    address: str
+    peers: int
+    links: int
+    rooms: list[str]
+    since: str
+
+
+class Warned(Event, frozen=True, kw_only=True, tag="warning"):
+    code: Literal["key-changed", "name-conflict", "clock"]
+    message: str
+    hint: str
+
+
+class ErrorShown(Event, frozen=True, kw_only=True, tag="error"):
+    code: str
+    message: str
+    hint: str
+
+
+class Help(Event, frozen=True, kw_only=True, tag="help"):
+    """Lines of help: `usage` and what it does."""
+
+    commands: list[tuple[str, str]]
+
+
+class Notice(Event, frozen=True, kw_only=True, tag="notice"):
+    """Something in plain words that no other event says, such as `you ignore bob now`."""
+
+    message: str
+
+
+class Bye(Event, frozen=True, kw_only=True, tag="bye"):
+    pass
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def to_json(event: Event) -> str:
+    """One line of JSON, `event` first."""
+    return _encoder.encode(event).decode()
+
+
+def to_dict(event: Event) -> dict[str, Any]:
+    """The same facts as a dict."""
+    result: dict[str, Any] = msgspec.to_builtins(event)
+    return result

@@ -1,0 +1,98 @@
+"""What a user can want, the same for every face. `commands.py` makes them from text, `ChatNode.perform` does them."""
+
+import msgspec
+
+
+class Intent(msgspec.Struct, frozen=True):
+    """Something a face asks of the node. Names are as typed: the node folds and checks them."""
+
+
+class SayTo(Intent, frozen=True):
+    """Say `text` to a room (`#name`) or a person; `target` None is the current target. `action`: `/me`."""
+
+    text: str
+    target: str | None = None
+    action: bool = False
+
+
+class JoinRoom(Intent, frozen=True):
+    room: str
+    topic: str | None = None
+
+
+class PartRoom(Intent, frozen=True):
+    """`room` None: the current one."""
+
+    room: str | None = None
+
+
+class OpenQuery(Intent, frozen=True):
+    """Make a private talk the current target."""
+
+    name: str
+
+
+class SwitchTo(Intent, frozen=True):
+    target: str
+
+
+class ListRooms(Intent, frozen=True):
+    prefix: str = ""
+
+
+class ListUsers(Intent, frozen=True):
+    """Those online, or with `everyone` also those known and offline."""
+
+    prefix: str = ""
+    everyone: bool = False
+
+
+class ListNames(Intent, frozen=True):
+    room: str | None = None
+
+
+class WhoIs(Intent, frozen=True):
+    name: str
+
+
+class ChangeTopic(Intent, frozen=True):
+    """`text` None: show the topic. `room` None: the current one."""
+
+    text: str | None = None
+    room: str | None = None
+
+
+class ShowHistory(Intent, frozen=True):
+    """The last `count` lines of a talk; `target` None is the current one."""
+
+    count: int = 20
+    target: str | None = None
+
+
+class SetAway(Intent, frozen=True):
+    """`text` None: back."""
+
+    text: str | None
+
+
+class Ignore(Intent, frozen=True):
+    name: str
+    ignored: bool = True
+
+
+class Mute(Intent, frozen=True):
+    """Toggle notification of a target; None is the current one."""
+
+    target: str | None = None
+
+
+class ShowHelp(Intent, frozen=True):
+    command: str | None = None
+
+
+class ShowStatus(Intent, frozen=True):
+    """Emit `peer-status`."""
+
+
+class Quit(Intent, frozen=True):
+    """Leave, after what was said is flushed."""

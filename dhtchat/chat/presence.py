@@ -1,0 +1,98 @@
+"""Who is online, from three sources: the directory, what neighbours announce, and links that are up or broke. No I/O.
+
+A person is online while one of their devices has a link to us, or is listed and not suspected. A device is suspected when
+its link broke and did not come back within LINK_GRACE_S; a record it signed since clears it.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from dhtchat.chat.entries import DeviceEntries, Entry
+from dhtchat.ids import DeviceId, PeerId
+from dhtchat.limits import LINK_GRACE_S, PRESENCE_TTL_S
+from dhtchat.records.envelope import Signed
+from dhtchat.records.listing import UserListing
+from dhtchat.records.presence import Presence
+
+
+class PresenceChange(NamedTuple):
+    peer: PeerId
+    name: str
+    online: bool
+
+
+class _Linked(NamedTuple):
+    peer: PeerId
+    name: str
+
+
+class _Broken(NamedTuple):
+    """When a link broke, by the clock that never jumps and by the one that records carry."""
+
+    at_s: float
+    wall_s: float
+
+
+class Attendance:
+    """Everybody we know of who is online."""
+
+    def __init__(self) -> None:
+        self._listed: DeviceEntries[UserListing | Presence] = DeviceEntries()
+        self._linked: dict[DeviceId, _Linked] = {}
+        self._broken: dict[DeviceId, _Broken] = {}
+        self._shown: dict[PeerId, str] = {}
+
+    def listed(self, records: Iterable[tuple[Signed[UserListing], float]], now_s: float) -> list[PresenceChange]:
+        """A complete reading of the directory, (record, life in seconds) each."""
+        devices = set()
+        for record, life_s in records:
+            device = DeviceId(record.body.device)
+            devices.add(device)
+            self._listed.learn(PeerId(record.key), device, record.body, life_s=life_s, now_s=now_s)
+        self._listed.reconcile(devices, self._linked, now_s)
+        return self.tick(now_s)
+
+    def announced(self, record: Signed[Presence], *, life_s: float, now_s: float) -> list[PresenceChange]:
+        """A presence record, from its owner or a replica."""
+        device = DeviceId(record.body.device)
+        self._listed.learn(PeerId(record.key), device, record.body, life_s=life_s, now_s=now_s)
+        if record.body.gone:
+            self._broken.pop(device, None)
+        return self.tick(now_s)
+
+    def link_up(self, peer: PeerId, device: DeviceId, name: str, now_s: float) -> list[PresenceChange]:
+        self._linked[device] = _Linked(peer, name)
+        self._broken.pop(device, None)
+        return self.tick(now_s)
+
+    def link_down(self, device: DeviceId, now_s: float, wall_s: float, *, on_purpose: bool) -> list[PresenceChange]:
+        """`on_purpose`: the other side closed it and may well be online."""
+        if self._linked.pop(device, None) and not on_purpose:
+            self._broken[device] = _Broken(now_s, wall_s)
+        return self.tick(now_s)
+
+    def tick(self, now_s: float) -> list[PresenceChange]:
+        """What changed by now. Call it now and then: records die and grace ends without any event."""
+        self._listed.expire(now_s)
+        self._broken = {d: b for d, b in self._broken.items() if now_s - b.at_s < PRESENCE_TTL_S}
+        online = self.online(now_s)
+        left = [PresenceChange(peer, name, online=False) for peer, name in self._shown.items() if peer not in online]
+        came = [PresenceChange(peer, name, online=True) for peer, name in online.items() if peer not in self._shown]
+        self._shown = online
+        return left + came
+
+    def online(self, now_s: float) -> dict[PeerId, str]:
+        """Person -> name."""
+        found = {entry.peer: entry.body.name for entry in self._listed if not self._suspected(entry, now_s)}
+        return found | {linked.peer: linked.name for linked in self._linked.values()}
+
+    def devices_of(self, peer: PeerId) -> list[DeviceId]:
+        listed = {entry.device for entry in self._listed if entry.peer == peer}
+        return sorted(listed | {device for device, linked in self._linked.items() if linked.peer == peer})
+
+    def _suspected(self, entry: Entry[UserListing | Presence], now_s: float) -> bool:
+        """Whether a record may be what a crashed device left behind. After a ttl none of those is alive any more."""
+        broken = self._broken.get(entry.device)
+        if broken is None or entry.body.issued_at_s > broken.wall_s:
+            return False
+        return LINK_GRACE_S <= now_s - broken.at_s < PRESENCE_TTL_S

@@ -1,0 +1,85 @@
+"""One room as a member sees it: who is in it, what it is called, what its topic is. No I/O, no clock."""
+
+from collections.abc import Container, Iterable
+from typing import NamedTuple
+
+from dhtchat.chat.entries import DeviceEntries
+from dhtchat.ids import DeviceId, PeerId, RoomId, labelled_hash
+from dhtchat.limits import LISTERS_PER_ROOM
+from dhtchat.records.envelope import Signed
+from dhtchat.records.membership import Membership
+from dhtchat.records.message import SetTopic, Statement
+from dhtchat.records.room import RoomGenesis, room_id_of
+
+
+class MemberChange(NamedTuple):
+    """A person came into the room with a first device, or left with the last."""
+
+    peer: PeerId
+    name: str
+    joined: bool
+
+
+class Room:
+    """State of a room that this device is in."""
+
+    def __init__(self, genesis: Signed[RoomGenesis]) -> None:
+        self.genesis = genesis
+        self.id: RoomId = room_id_of(genesis)
+        self.name = genesis.body.name
+        self.owner = PeerId(genesis.key)
+        self.topic = ""
+        self.topic_by: str | None = None
+        self._topic_order: tuple[int, bytes] = (0, b"")
+        self._members: DeviceEntries[Membership] = DeviceEntries()
+
+    def learn_member(self, record: Signed[Membership], *, life_s: float, now_s: float) -> list[MemberChange]:
+        """A membership record of this room, verified, from a neighbour or a replica."""
+        before = self._members.people()
+        self._members.learn(PeerId(record.key), DeviceId(record.body.device), record.body, life_s=life_s, now_s=now_s)
+        return self._changes(before)
+
+    def reconcile(
+        self,
+        listed: Iterable[tuple[Signed[Membership], float]],
+        linked: Container[DeviceId],
+        now_s: float,
+    ) -> list[MemberChange]:
+        """A complete reading of the replicas: (record, life in seconds) each. Devices with a link stay in any case."""
+        before = self._members.people()
+        devices = set()
+        for record, life_s in listed:
+            device = DeviceId(record.body.device)
+            devices.add(device)
+            self._members.learn(PeerId(record.key), device, record.body, life_s=life_s, now_s=now_s)
+        self._members.reconcile(devices, linked, now_s)
+        self._members.expire(now_s)
+        return self._changes(before)
+
+    def _changes(self, before: dict[PeerId, str]) -> list[MemberChange]:
+        after = self._members.people()
+        left = [MemberChange(peer, name, joined=False) for peer, name in before.items() if peer not in after]
+        came = [MemberChange(peer, name, joined=True) for peer, name in after.items() if peer not in before]
+        return sorted(left + came, key=lambda change: (change.joined, change.name))
+
+    def people(self) -> dict[PeerId, str]:
+        return self._members.people()
+
+    def devices(self) -> dict[DeviceId, PeerId]:
+        return {entry.device: entry.peer for entry in self._members}
+
+    def is_member(self, peer: PeerId) -> bool:
+        return any(entry.peer == peer for entry in self._members)
+
+    def take_topic(self, statement: Statement, depth: int) -> bool:
+        """A topic statement that was shown; whether it is now the room's: the causally latest, ties by id."""
+        if not isinstance(statement.body.content, SetTopic) or (depth, statement.id) <= self._topic_order:
+            return False
+        self._topic_order = (depth, statement.id)
+        self.topic, self.topic_by = statement.body.content.text, statement.author.name
+        return True
+
+    def lists(self, device: DeviceId) -> bool:
+        """Whether this device is one of the few members who keep the room's directory entry fresh."""
+        devices = {*self.devices(), device}
+        return device in sorted(devices, key=lambda d: labelled_hash("lister", self.id, d))[:LISTERS_PER_ROOM]

@@ -1,0 +1,1 @@
+"""What this device remembers: statements, people, conversations, receipts. SQLite, nothing else."""

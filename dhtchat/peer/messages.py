@@ -1,0 +1,150 @@
+"""Everything one peer says to another over a link: one struct per row of the table in docs/protocol.md.
+
+`decode` is the only way in. Statements and records travel as the signed bytes they are; whoever handles them verifies.
+"""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from dhtchat.crypto.identity import SIGNATURE_BYTES
+from dhtchat.errors import MalformedMessage
+from dhtchat.limits import FRAME_BYTES_MAX, NONCE_BYTES, RECORD_BYTES_MAX, SYNC_DEVICES_MAX
+from dhtchat.records.device import CERTIFICATE_BYTES_MAX
+from dhtchat.records.envelope import Key
+from dhtchat.records.message import MESSAGE_BYTES_MAX, Id
+
+Nonce = Annotated[bytes, Meta(min_length=NONCE_BYTES, max_length=NONCE_BYTES)]
+Signature = Annotated[bytes, Meta(min_length=SIGNATURE_BYTES, max_length=SIGNATURE_BYTES)]
+Certificate = Annotated[bytes, Meta(max_length=CERTIFICATE_BYTES_MAX)]
+RecordBytes = Annotated[bytes, Meta(max_length=RECORD_BYTES_MAX)]
+StatementBytes = Annotated[bytes, Meta(max_length=MESSAGE_BYTES_MAX)]
+Counter = Annotated[int, Meta(ge=0, le=2**62)]
+
+
+class PeerMessage(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Anything one peer says to another."""
+
+
+# --- the handshake, in this order -------------------------------------------------------------------------------------
+
+
+class Hello(PeerMessage, frozen=True, tag="hello"):
+    """Client to server, first."""
+
+    version: Annotated[int, Meta(ge=1, le=255)]
+    network_id: Annotated[bytes, Meta(min_length=32, max_length=32)]
+    nonce: Nonce
+
+
+class ServerProof(PeerMessage, frozen=True, tag="server-proof"):
+    """The device certificate names the identity and the device key; the signature is the device's."""
+
+    certificate: Certificate
+    nonce: Nonce
+    signature: Signature
+
+
+class ClientProof(PeerMessage, frozen=True, tag="client-proof"):
+    certificate: Certificate
+    signature: Signature
+
+
+class Welcome(PeerMessage, frozen=True, tag="welcome"):
+    """Server to client: both are proved; from here on anything below may be said."""
+
+
+# --- upkeep -----------------------------------------------------------------------------------------------------------
+
+
+class Ping(PeerMessage, frozen=True, tag="ping"):
+    token: Annotated[int, Meta(ge=0, lt=2**32)]
+
+
+class Pong(PeerMessage, frozen=True, tag="pong"):
+    token: Annotated[int, Meta(ge=0, lt=2**32)]
+
+
+class Bye(PeerMessage, frozen=True, tag="bye"):
+    """The link ends on purpose. `reason` is one word: `leaving`, `duplicate`, `full`."""
+
+    reason: Annotated[str, Meta(max_length=16)]
+
+
+# --- talk -------------------------------------------------------------------------------------------------------------
+
+
+class Tell(PeerMessage, frozen=True, tag="tell"):
+    """A new statement, fresh from its author."""
+
+    statement: StatementBytes
+
+
+class Committed(PeerMessage, frozen=True, tag="committed"):
+    """The statements with these ids are on the sender's disk."""
+
+    ids: Annotated[list[Id], Meta(min_length=1, max_length=1_024)]
+
+
+class DeviceCounter(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """All statements of `device` in the conversation up to and including `counter`."""
+
+    device: Key
+    counter: Counter
+
+
+class Have(PeerMessage, frozen=True, tag="have"):
+    """What the sender has of a conversation, without gaps. Devices not named: nothing.
+
+    `answer`: the other side is asked to say its own `Have` in turn.
+    """
+
+    conversation: Key
+    devices: Annotated[list[DeviceCounter], Meta(max_length=SYNC_DEVICES_MAX)]
+    answer: bool
+
+
+class Lines(PeerMessage, frozen=True, tag="lines"):
+    """What the other side lacks, in causal order, one page. `floors`: what is older than these will not come from here,
+    nor will `absent`, parents that statements of this page name.
+
+    `more`: another page follows when this one is answered with a `Have`.
+    """
+
+    conversation: Key
+    statements: Annotated[list[StatementBytes], Meta(max_length=1_024)]
+    floors: Annotated[list[DeviceCounter], Meta(max_length=SYNC_DEVICES_MAX)]
+    absent: Annotated[list[Id], Meta(max_length=8 * 1_024)]
+    more: bool
+
+
+class Announce(PeerMessage, frozen=True, tag="announce"):
+    """Signed soft records (presence, membership) told at once to neighbours, who need not wait for the DHT."""
+
+    records: Annotated[list[RecordBytes], Meta(min_length=1, max_length=32)]
+
+
+AnyMessage = (
+    Hello | ServerProof | ClientProof | Welcome | Ping | Pong | Bye | Tell | Committed | Have | Lines | Announce
+)
+Handshake = Hello | ServerProof | ClientProof | Welcome
+
+_decoder = msgspec.msgpack.Decoder(AnyMessage)
+_encoder = msgspec.msgpack.Encoder()
+
+
+def encode(message: PeerMessage) -> bytes:
+    """The bytes of one frame, without its length."""
+    encoded = _encoder.encode(message)
+    if len(encoded) > FRAME_BYTES_MAX:
+        raise ValueError(f"a {type(message).__name__} of {len(encoded)} bytes does not fit a frame")
+    return encoded
+
+
+def decode(frame: bytes) -> AnyMessage:
+    """The only way in. Raises `MalformedMessage` and nothing else, whatever the bytes."""
+    try:
+        return _decoder.decode(frame)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedMessage(f"unreadable {len(frame)}-byte message: {error}") from error

@@ -1,0 +1,34 @@
+"""The kinds of record the DHT stores, and the one way in for their bytes."""
+
+from dhtchat.errors import MalformedRecord
+from dhtchat.limits import RECORD_BYTES_MAX
+from dhtchat.records.account import Account
+from dhtchat.records.envelope import Signed, open_signed, peek_envelope
+from dhtchat.records.listing import RoomListing, UserListing
+from dhtchat.records.membership import Membership
+from dhtchat.records.presence import Presence
+from dhtchat.records.room import RoomGenesis
+
+DurableRecord = Signed[Account] | Signed[RoomGenesis]
+"""Never expires; claimed by whoever came first."""
+SoftRecord = Signed[Presence] | Signed[Membership] | Signed[UserListing] | Signed[RoomListing]
+"""An entry of a set; dies unless refreshed."""
+Record = DurableRecord | SoftRecord
+
+DURABLE_KINDS = (Account, RoomGenesis)
+SOFT_KINDS = (Presence, Membership, UserListing, RoomListing)
+_BY_NAME = {kind.KIND: kind for kind in (*DURABLE_KINDS, *SOFT_KINDS)}
+
+
+def open_record(raw: bytes, network_id: bytes) -> Record:
+    """Verify and decode what the DHT holds. Raises `MalformedRecord` or `BadSignature` and nothing else."""
+    if len(raw) > RECORD_BYTES_MAX:  # before anything is copied out of it
+        raise MalformedRecord(f"a record of {len(raw)} bytes, at most {RECORD_BYTES_MAX} allowed")
+    kind = _BY_NAME.get(peek_envelope(raw).kind)
+    if kind is None:
+        raise MalformedRecord("a record of a kind that the DHT does not store")
+    return open_signed(raw, kind, network_id, bytes_max=RECORD_BYTES_MAX)  # type: ignore[return-value]
+
+
+def is_durable(record: Record) -> bool:
+    return isinstance(record.body, DURABLE_KINDS)
