@@ -49,9 +49,10 @@ UDP_PAYLOAD_BYTES_MAX: Final = 1_232
 """Largest datagram we send: 1280 (IPv6 minimum MTU, RFC 8200 §5) - 40 (IPv6) - 8 (UDP)."""
 RECORD_BYTES_MAX: Final = 1_000
 """Largest signed record, as BEP 44 has it."""
-STORE_OVERHEAD_BYTES: Final = 158
-"""What a store request and, later, the sealed header (type 1, key 32, boot 8, counter 12, tag 16) put around a record;
-pinned by tests/dht/test_sizes.py."""
+SEALED_HEADER_BYTES: Final = 69
+"""Room kept for the sealed header of a later version: type 1, key 32, boot id 8, counter 12, tag 16 (design.md)."""
+STORE_OVERHEAD_BYTES: Final = 86 + SEALED_HEADER_BYTES
+"""What a store request, and later the sealed header, put around a record; pinned by tests/dht/test_sizes.py."""
 assert RECORD_BYTES_MAX + STORE_OVERHEAD_BYTES <= UDP_PAYLOAD_BYTES_MAX
 CLOCK_SKEW_S: Final = 600
 """How wrong another clock may be: soft records die at issued + ttl + this at the latest."""
@@ -79,9 +80,9 @@ RPC_TRIES: Final = 3
 replace it."""
 FIND_REPLY_CONTACTS_MAX: Final = 20
 """20 IPv4 contacts fit a reply (design.md, "Sizes")."""
-PAGE_BYTES_MAX: Final = 1_060
-"""Records in one answer: UDP_PAYLOAD_BYTES_MAX less header, sealing and cursor; one record of the largest size fits."""
-assert RECORD_BYTES_MAX + 60 <= PAGE_BYTES_MAX < UDP_PAYLOAD_BYTES_MAX
+PAGE_BYTES_MAX: Final = 1_040
+"""Records in one answer, encoded: UDP_PAYLOAD_BYTES_MAX less frame, sealing and cursor (tests/dht/test_sizes.py)."""
+assert RECORD_BYTES_MAX + 16 <= PAGE_BYTES_MAX < UDP_PAYLOAD_BYTES_MAX - SEALED_HEADER_BYTES
 SET_PAGES_MAX: Final = 512
 """Pages one reader asks one replica for: more than SET_ENTRIES_MAX entries of the smallest kind can need."""
 SET_ENTRIES_MAX: Final = 2_048
@@ -99,20 +100,93 @@ CONTACTS_SAVE_DELAY_S: Final = 0.5
 assert CONTACTS_SAVE_DELAY_S < 1.0
 TABLE_REFRESH_S: Final = 600
 """Stale buckets are refreshed this often (the paper, §2.3, says an hour; sessions here last minutes)."""
+BOOTSTRAP_TRIES: Final = 5
+"""Tries of the first hello to an address that a user named: on a bad line nothing else can be tried instead."""
+SELF_LOOKUP_FIRST_S: Final = 1.0
+"""From joining to the second search for our own id; the pause doubles each time up to TABLE_REFRESH_S. Our guess."""
 BOOTSTRAP_ADDRESSES_MAX: Final = 16
 BOOTSTRAP_PORT: Final = 8_468
 """Where a bootstrap node listens unless told otherwise (contract.md)."""
 REQUESTS_OPEN_MAX: Final = 4_096
 """Requests of ours waiting for an answer."""
+DATAGRAM_ID_BYTES: Final = 20
+"""Names a request and its answer (the frame of rpcudp: type 1, id 20, payload)."""
+NETWORK_TAG_BYTES: Final = 4
+"""Head of the network id in every request: enough to tell strangers from friends; signatures carry all of it."""
+ENTRY_ID_BYTES_MAX: Final = 64
+"""The longest name of an entry within its set: owner's key and device or room."""
+LISTINGS_PER_OWNER_MAX: Final = 64
+"""Rooms one person keeps listed. Our guess."""
+SEQUENCES_REMEMBERED_MAX: Final = 2 * STORAGE_ENTRIES_MAX
+"""Sequence numbers of soft records kept after the record itself, so that an old copy cannot come back."""
+STORAGE_SWEEP_S: Final = 30
+"""How often what has died is looked for and removed; it is not served in the meantime."""
+RECORDS_OPENED_CACHED_MAX: Final = 2_048
+"""Verified records remembered by their bytes: a read hears the same one from every replica."""
+LOOKUP_ASKS_MAX: Final = 160
+"""Contacts one lookup asks at most: an honest one of 10,000 nodes needs about 40 (k = 20); a liar names ever nearer ones."""
+ROUND_TRIP_GAIN: Final = 0.125
+"""Weight of a new measurement in the smoothed round trip (RFC 6298 §2.3)."""
+ADMISSIONS_OPEN_MAX: Final = 32
+ADMISSIONS_BURST: Final = 100
+ADMISSIONS_PER_S: Final = 50.0
+"""Pings to nodes that spoke to us and may enter the table: whoever forges senders makes us send no more than this."""
+REQUESTS_SERVED_MAX: Final = 1_024
+"""Store requests waiting for an adoption to end; more are answered `busy`."""
+ADOPTIONS_OPEN_MAX: Final = 128
+"""Keys for which a replica asks the others at once before it gives its vote."""
+SILENCE_STRIKES: Final = 2
+SILENCE_TRIES: Final = 2
+SILENCE_MEMORY_S: Final = 30.0
+SILENCE_CONTACTS_MAX: Final = 1_024
+"""A contact that failed is asked once more with fewer tries; after that many failures lookups leave it out this long,
+unless it answers. Our guess."""
+PROBE_CONTACTS: Final = 3
+"""Contacts one probe pings. Every PROBE_INTERVAL_S: a table of 60 has been round in a minute."""
+REJOIN_ADDRESSES: Final = 8
+"""Remembered addresses one probe tries when no contact is left."""
+REPAIRS_OPEN_MAX: Final = 64
+"""Background stores (repair) in flight at once."""
+REPAIRS_PER_READ_MAX: Final = 64
+"""Entries a reader gives back to replicas that lack them, per read."""
+REPAIRS_REMEMBERED_MAX: Final = 4_096
+"""Repairs not tried again: the replica had its reasons."""
+HANDOFF_DELAY_S: Final = 1.0
+"""From learning a node to handing records to it: by then both know more of the network. Our guess."""
+HANDOFF_CONTACTS_MAX: Final = 256
+HANDOFF_STORES_OPEN_MAX: Final = 8
+"""Nodes waiting for their share, and stores to one of them in flight: its own socket buffer is the bound on the rate."""
+KEYS_PER_SLICE: Final = 64
+"""Keys looked at before the loop may do something else."""
+UPKEEP_OPEN_MAX: Final = 4
+"""Durable records looked after at the same time."""
+UPKEEP_RESTART_S: Final = 10.0
+"""After a restart what is on disk is looked after within this time, or within a second per UPKEEP_RESTART_PER_S of it."""
+UPKEEP_RESTART_PER_S: Final = 20
+CLAIM_READS_MAX: Final = 8
+CLAIM_PAUSE_S: Final = 0.8
+CLAIM_WAIT_S_MAX: Final = 1.0
+"""A racer reads again after two round trips, then this often with this pause: longer than the replicas need to settle."""
+assert CLAIM_READS_MAX * CLAIM_PAUSE_S > 2.5 * SETTLE_DELAY_S
+CLAIM_TRIES: Final = 5
+"""Tries of a store that may have to wait for an adoption on the other side, which takes up to RPC_TIMEOUT_S."""
+ANNOUNCE_RETRY_S: Final = 2.0
+"""A refresh that reached nobody is tried again after this long."""
+SEQUENCE_LEAD_S_MAX: Final = SOFT_TTL_S_MAX
+"""How far ahead of our clock a replica may say that our own sequence number is."""
 
 # --- links ------------------------------------------------------------------------------------------------------------
 
 FRAME_BYTES_MAX: Final = 64 * 1024
 """Largest frame between peers, checked before anything is allocated."""
+LINK_VERSION: Final = 1
+"""Of what a hello says; another one is refused. Changes together with the ALPN name."""
 NONCE_BYTES: Final = 32
 HANDSHAKE_TIMEOUT_S: Final = 10
 """From accept to `welcome`."""
 DIAL_TIMEOUT_S: Final = 5
+DIAL_STAGGER_S: Final = 0.25
+"""Between the starts of dials to several addresses of one device: "Connection Attempt Delay", RFC 8305 §8."""
 HALF_OPEN_MAX: Final = 64
 HALF_OPEN_PER_HOST_MAX: Final = 16
 """Connections that have not proved an identity: the oldest goes first."""
@@ -132,14 +206,22 @@ LINK_QUEUE_BYTES_MAX: Final = 512 * 1024
 assert LINK_QUEUE_BYTES_MAX >= 2 * FRAME_BYTES_MAX
 LINK_STALL_TIMEOUT_S: Final = 30
 INBOX_FRAMES_MAX: Final = 256
-"""Frames of one link read but not yet handled; reading stops above it."""
+INBOX_BYTES_MAX: Final = 512 * 1024
+"""Frames, and bytes of them, of one link read but not yet handled; reading stops at either. Bytes because 256 frames of
+the largest size are 16 MiB."""
+TLS_READ_BYTES: Final = 16 * 1024
+"""Buffer of one TLS connection: the largest record, RFC 8446 §5.1. asyncio's own choice is 256 KiB (facts.md)."""
 
 # --- talk -------------------------------------------------------------------------------------------------------------
 
+VERIFY_BATCH: Final = 32
+"""Signatures checked before others get their turn on the loop: about 10 ms."""
 PARENTS_MAX: Final = 8
 """Heads a message names."""
 HISTORY_NEWCOMER_MESSAGES: Final = 500
 HISTORY_NEWCOMER_AGE_S: Final = 7 * 24 * 3600
+HISTORY_LINES_MAX: Final = 10_000
+"""Lines one `/history` shows, however many were asked for. Our guess."""
 SYNC_PAGE_BYTES_MAX: Final = 48 * 1024
 assert SYNC_PAGE_BYTES_MAX + TEXT_BYTES_MAX + RECORD_BYTES_MAX < FRAME_BYTES_MAX
 SYNC_DEVICES_MAX: Final = 1_024
@@ -159,8 +241,17 @@ OUTBOX_ENTRIES_MAX: Final = 5_000
 """Own statements whose delivery is followed."""
 OUTGOING_LINES_MAX: Final = 10_000
 """Lines typed and not yet paced out; input is not read on above it."""
+INPUT_LINE_BYTES_MAX: Final = 64 * 1024
+"""Bytes kept of a line from standard input or a password file: far more than any text or password may have."""
+assert 4 * max(TEXT_BYTES_MAX, PASSWORD_CHARACTERS_MAX) < INPUT_LINE_BYTES_MAX
+BUG_REPORTS_MAX: Final = 20
+"""Tracebacks kept in the data folder; the oldest goes."""
 LISTERS_PER_ROOM: Final = 3
 """Members who keep a room's directory entry fresh, chosen by hash: everybody knows whose turn it is. Our guess."""
+NAME_CHECK_VALID_S: Final = 600.0
+NAME_CHECK_RETRY_S: Final = 15.0
+NAME_CHECK_CACHE_MAX: Final = 4_096
+"""How long an answer about who owns a name is believed, how soon a doubtful one is asked again, how many are kept."""
 MEMBERS_MAX: Final = SET_ENTRIES_MAX
 PEOPLE_POLL_S: Final = 10.0
 """How often the directory and the memberships of one's rooms are read again. Our guess."""
@@ -172,6 +263,14 @@ QUIET_LIMIT_S: Final = 10.0
 """No node has answered for this long although asked: disconnected."""
 PROBE_INTERVAL_S: Final = 3.0
 assert QUIET_LIMIT_S > 2 * PROBE_INTERVAL_S
+LOOKUPS_AT_ONCE: Final = 8
+"""Lookups that one question of a user, or one round of upkeep, has in flight."""
+LISTED_ROOMS_MAX: Final = 200
+"""Rooms one `/rooms` checks and shows; ask with a prefix for more."""
+MEMBER_CHECK_INTERVAL_S: Final = 1.0
+"""An unknown member makes us read a roster again, at most this often per room."""
+ADDRESS_REFRESH_S: Final = 5.0
+"""How often the addresses of somebody we want to reach and cannot are read again. Our guess."""
 COMMIT_RETRY_S: Final = 1.0
 """A disk that refuses (full) is tried again after this."""
 FLUSH_TIMEOUT_S: Final = 10.0

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 LEVELS = (
-    ("limits", "errors", "ids", "runtime", "parameters", "companions"),
+    ("limits", "errors", "ids", "runtime", "parameters", "companions", "timestamps"),
     ("crypto",),
     ("records",),
     ("dht", "peer", "history"),

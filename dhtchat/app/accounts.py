@@ -36,9 +36,7 @@ async def register(
     _refuse_if_owned(name, await dht.read_claims(account_key(name)))
 
     def make() -> tuple[Signed[Account], SigningKey]:
-        return create_account(
-            name, password, parameters=parameters, source=runtime.random, now_s=runtime.clock.wall()
-        )
+        return create_account(name, password, parameters=parameters, source=runtime.random, now_s=runtime.clock.wall())
 
     account, identity = await runtime.run_blocking(make)
     reading = await dht.claim(account)
@@ -80,11 +78,11 @@ def _choose(reading: ClaimReading, login: Login) -> Signed[Account] | None:
     records = [record for record in reading.records if isinstance(record.body, Account)]
     for record in records:
         if login.fingerprint and fingerprint(record.key) == login.fingerprint:
-            return record  # type: ignore[return-value]
+            return record
     owner = reading.owner
     if login.fingerprint or owner is None or not isinstance(owner.body, Account):
         return None
-    return owner  # type: ignore[return-value]
+    return owner
 
 
 async def change_password(

@@ -57,11 +57,6 @@ class Journal:
             await self._poked.wait()
             await self._round()
 
-    async def finish(self) -> None:
-        """The last round, after `run` was cancelled."""
-        while self._writes or self._actions:
-            await self._round()
-
     async def _round(self) -> None:
         self._poked.clear()
         writes, self._writes = self._writes, []

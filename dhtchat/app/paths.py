@@ -50,16 +50,17 @@ def network_folder(data_dir: Path, parameters: NetworkParameters) -> Path:
     return data_dir / f"{parameters.name}-{parameters.network_id.hex()[:8]}"
 
 
-def last_profile(data_dir: Path, parameters: NetworkParameters) -> str | None:
-    """Who logged in last on this machine."""
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        return (network_folder(data_dir, parameters) / "last-profile").read_text("ascii").strip() or None
+def last_login(data_dir: Path, parameters: NetworkParameters) -> tuple[str, str] | None:
+    """Profile and login of who was online last on this machine."""
+    with contextlib.suppress(OSError, UnicodeDecodeError, ValueError):
+        profile, login = (network_folder(data_dir, parameters) / "last-login").read_text("ascii").split()
+        return profile, login
     return None
 
 
-def remember_profile(data_dir: Path, parameters: NetworkParameters, profile: str) -> None:
+def remember_login(data_dir: Path, parameters: NetworkParameters, profile: str, login: str) -> None:
     folder = make_folder(network_folder(data_dir, parameters))
-    write_private(folder / "last-profile", profile.encode("ascii"))
+    write_private(folder / "last-login", f"{profile} {login}".encode("ascii"))
 
 
 class DeviceFolder:

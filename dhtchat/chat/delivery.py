@@ -57,7 +57,8 @@ class Outbox:
     ) -> StatusChange:
         """After the commit. Above its bound the oldest room statement is no longer followed (it still spreads)."""
         entry = _Outgoing(conversation, counter, frozenset(recipients), direct=direct)
-        self._entries[statement_id] = entry
+        if entry.recipients:  # alone in a room, there is nobody whose having it could be told
+            self._entries[statement_id] = entry
         if len(self._entries) > OUTBOX_ENTRIES_MAX:
             oldest_first = sorted(self._entries, key=lambda key: self._entries[key].direct)
             del self._entries[oldest_first[0]]

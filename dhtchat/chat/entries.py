@@ -55,6 +55,13 @@ class DeviceEntries(Generic[B]):
             self._entries[device] = Entry(peer, device, body, now_s + life_s, now_s)
         return True
 
+    def bury(self, device: DeviceId, sequence: int, *, until_s: float) -> None:
+        """Another record of the same device said goodbye: nothing older than that counts any more."""
+        known = self._entries.get(device)
+        if known is None or known.body.sequence <= sequence:
+            self._entries.pop(device, None)
+            self._gone[device] = (sequence, until_s)
+
     def reconcile(self, listed: Container[DeviceId], keep: Container[DeviceId], now_s: float) -> None:
         """After a complete reading: what replicas no longer list is gone, unless just learnt or in `keep` (linked)."""
         for device, entry in list(self._entries.items()):

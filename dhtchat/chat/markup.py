@@ -73,14 +73,14 @@ def _thin_out_marks(text: str) -> str:
     kept: list[str] = []
     marks = 0
     for character in text:
-        if character < "\u0300" or not unicodedata.category(character).startswith("M"):
-            marks = 0
-        elif marks == COMBINING_MARKS_MAX or (
-            character in _VARIATION_SELECTORS and (marks or not kept or kept[-1].isspace())
-        ):
-            continue
-        else:
+        category = unicodedata.category(character)
+        if category.startswith("M"):
+            stray = character in _VARIATION_SELECTORS and (marks or not kept or kept[-1].isspace())
+            if stray or marks == COMBINING_MARKS_MAX:
+                continue
             marks += 1
+        elif category != "Cf":  # a soft hyphen, say, is invisible and no new base
+            marks = 0
         kept.append(character)
     return "".join(kept)
 
@@ -110,9 +110,9 @@ _SCHEME_CHARACTERS_MAX: Final = len("mailto")
 def parse(text: str) -> list[Span]:
     """Cut a cleaned text into spans: `**bold**`, `*italic*`, `~~strike~~`, `` `code` `` and addresses.
 
-    A backslash before a marker keeps it; everything else stays as typed. Only inline rules: a line that starts with `#`
-    or `1.` is no heading and no list. `_` is a letter, for `snake_case` and `__init__`. `[text](address)` stays as typed
-    too, so that nobody hides an address behind a text.
+    A backslash before a marker keeps it; everything else stays as typed. Only inline rules: a line that starts with
+    `#` or `1.` is no heading and no list. `_` is a letter, for `snake_case` and `__init__`. `[text](address)` stays as
+    typed too, so that nobody hides an address behind a text.
     """
     if len(text) > TEXT_BYTES_MAX or not _MAY_HAVE_MARKUP.search(text):
         return [Span(text)] if text else []
@@ -133,6 +133,9 @@ def parse(text: str) -> list[Span]:
             styles = {style: pairs > 0 for style, pairs in depth.items()}
             content = token.content.replace("\v", "\n")
             spans.append(Span(content, **styles, code=token.type == "code_inline", link=link))
+    # With its marker gone, a mark behind it would come to sit on the character before, beside the four it may have.
+    if any(unicodedata.category(span.text[0]).startswith(("M", "Cf")) for span in spans):
+        return [Span(text)]
     return spans
 
 

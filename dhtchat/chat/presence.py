@@ -4,7 +4,7 @@ A person is online while one of their devices has a link to us, or is listed and
 its link broke and did not come back within LINK_GRACE_S; a record it signed since clears it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from dhtchat.chat.entries import DeviceEntries, Entry
@@ -37,7 +37,8 @@ class Attendance:
     """Everybody we know of who is online."""
 
     def __init__(self) -> None:
-        self._listed: DeviceEntries[UserListing | Presence] = DeviceEntries()
+        self._listed: DeviceEntries[UserListing] = DeviceEntries()
+        self._present: DeviceEntries[Presence] = DeviceEntries()
         self._linked: dict[DeviceId, _Linked] = {}
         self._broken: dict[DeviceId, _Broken] = {}
         self._shown: dict[PeerId, str] = {}
@@ -55,9 +56,11 @@ class Attendance:
     def announced(self, record: Signed[Presence], *, life_s: float, now_s: float) -> list[PresenceChange]:
         """A presence record, from its owner or a replica."""
         device = DeviceId(record.body.device)
-        self._listed.learn(PeerId(record.key), device, record.body, life_s=life_s, now_s=now_s)
+        self._present.learn(PeerId(record.key), device, record.body, life_s=life_s, now_s=now_s)
         if record.body.gone:
             self._broken.pop(device, None)
+            # Who says goodbye to us has not necessarily reached the directory yet.
+            self._listed.bury(device, record.body.sequence, until_s=now_s + life_s)
         return self.tick(now_s)
 
     def link_up(self, peer: PeerId, device: DeviceId, name: str, now_s: float) -> list[PresenceChange]:
@@ -74,6 +77,7 @@ class Attendance:
     def tick(self, now_s: float) -> list[PresenceChange]:
         """What changed by now. Call it now and then: records die and grace ends without any event."""
         self._listed.expire(now_s)
+        self._present.expire(now_s)
         self._broken = {d: b for d, b in self._broken.items() if now_s - b.at_s < PRESENCE_TTL_S}
         online = self.online(now_s)
         left = [PresenceChange(peer, name, online=False) for peer, name in self._shown.items() if peer not in online]
@@ -83,14 +87,28 @@ class Attendance:
 
     def online(self, now_s: float) -> dict[PeerId, str]:
         """Person -> name."""
-        found = {entry.peer: entry.body.name for entry in self._listed if not self._suspected(entry, now_s)}
+        found = {entry.peer: entry.body.name for entry in self._known() if not self._suspected(entry, now_s)}
         return found | {linked.peer: linked.name for linked in self._linked.values()}
 
     def devices_of(self, peer: PeerId) -> list[DeviceId]:
-        listed = {entry.device for entry in self._listed if entry.peer == peer}
+        listed = {entry.device for entry in self._known() if entry.peer == peer}
         return sorted(listed | {device for device, linked in self._linked.items() if linked.peer == peer})
 
-    def _suspected(self, entry: Entry[UserListing | Presence], now_s: float) -> bool:
+    def away_of(self, peer: PeerId) -> str | None:
+        """What somebody left on leaving the keyboard: None when there, "" when they said no more than that."""
+        texts = [entry.body.away for entry in self._present if entry.peer == peer and entry.body.away]
+        listed = any(entry.peer == peer and entry.body.away for entry in self._listed)
+        return texts[0] if texts else ("" if listed else None)
+
+    def since_of(self, peer: PeerId) -> int | None:
+        """When somebody came online (Unix seconds), as far as their presence record was read."""
+        return min((entry.body.since_s for entry in self._present if entry.peer == peer), default=None)
+
+    def _known(self) -> Iterator[Entry[UserListing] | Entry[Presence]]:
+        yield from self._listed
+        yield from self._present
+
+    def _suspected(self, entry: Entry[UserListing] | Entry[Presence], now_s: float) -> bool:
         """Whether a record may be what a crashed device left behind. After a ttl none of those is alive any more."""
         broken = self._broken.get(entry.device)
         if broken is None or entry.body.issued_at_s > broken.wall_s:

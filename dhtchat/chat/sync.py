@@ -6,7 +6,7 @@ to come. docs/protocol.md, "Comparing histories".
 
 import heapq
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from dhtchat.ids import DeviceId
 from dhtchat.limits import SYNC_PAGE_BYTES_MAX
@@ -41,6 +41,9 @@ class Row(Protocol):
     def raw(self) -> bytes: ...
 
 
+R = TypeVar("R", bound=Row)
+
+
 def plan(
     theirs: Mapping[DeviceId, int], mine: Mapping[DeviceId, int], newcomer_floors: Mapping[bytes, int] | None
 ) -> Plan:
@@ -62,10 +65,10 @@ def plan(
     return Plan(tuple(ranges), floors)
 
 
-def cut_page(chains: Iterable[Iterable[Row]]) -> tuple[list[Row], bool]:
+def cut_page(chains: Iterable[Iterable[R]]) -> tuple[list[R], bool]:
     """Merge chains, each by increasing depth, into one page; the bool says whether anything was left over."""
-    rows: Iterator[Row] = heapq.merge(*chains, key=lambda row: (row.depth, row.id))
-    page: list[Row] = []
+    rows: Iterator[R] = heapq.merge(*chains, key=lambda row: (row.depth, row.id))
+    page: list[R] = []
     page_bytes = 0
     for row in rows:
         page_bytes += len(row.raw)

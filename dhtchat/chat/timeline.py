@@ -128,6 +128,10 @@ class Timeline:
         chain = self._chains.get(device)
         return chain.upto if chain else 0
 
+    def holds(self, statement_id: MessageId) -> bool:
+        """Whether it is here, shown or held back."""
+        return statement_id in self._depths or statement_id in self._held
+
     def lacks(self, theirs: dict[DeviceId, int]) -> bool:
         """Whether somebody with this vector has something that is missing here."""
         return any(counter > self.upto_of(device) for device, counter in theirs.items())

@@ -2,7 +2,7 @@
 
 statements   everything said that this device holds; `depth` is 1 + the largest depth among what it follows, so that
              (depth, id) is a causal order; `shown` 0 while it waits for what it follows
-chains       per conversation and device: `floor` is the first counter we will ever have, `upto` the last without a gap
+floors       per conversation and device the first counter we will ever have, where that is not 1
 conversations rooms and private talks, their heads and what the user set for them
 receipts     which person has committed which of our own statements
 people       pinned names: the key seen at first contact
@@ -20,8 +20,8 @@ MIGRATIONS: Final[dict[int, tuple[str, ...]]] = {
             verified INTEGER NOT NULL, shown INTEGER NOT NULL, received_at_ms INTEGER NOT NULL,
             UNIQUE (conversation, device, counter)) WITHOUT ROWID""",
         "CREATE INDEX statements_in_order ON statements (conversation, depth, id)",
-        """CREATE TABLE chains (
-            conversation BLOB NOT NULL, device BLOB NOT NULL, floor INTEGER NOT NULL, upto INTEGER NOT NULL,
+        """CREATE TABLE floors (
+            conversation BLOB NOT NULL, device BLOB NOT NULL, floor INTEGER NOT NULL,
             PRIMARY KEY (conversation, device)) WITHOUT ROWID""",
         """CREATE TABLE conversations (
             id BLOB PRIMARY KEY, direct INTEGER NOT NULL, name TEXT NOT NULL, peer BLOB NOT NULL,

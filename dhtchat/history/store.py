@@ -33,10 +33,12 @@ class StoredStatement(NamedTuple):
     received_at_ms: int
 
 
-class StoredChain(NamedTuple):
+class StoredPlace(NamedTuple):
+    id: bytes
     device: bytes
-    floor: int
-    upto: int
+    counter: int
+    depth: int
+    shown: bool
 
 
 class StoredConversation(NamedTuple):
@@ -71,8 +73,8 @@ def mark_shown(statement_id: bytes, depth: int) -> Write:
     return Write("UPDATE statements SET shown=1, depth=? WHERE id=?", (depth, statement_id))
 
 
-def keep_chain(conversation: bytes, chain: StoredChain) -> Write:
-    return Write("INSERT OR REPLACE INTO chains VALUES (?,?,?,?)", (conversation, *chain))
+def keep_floor(conversation: bytes, device: bytes, floor: int) -> Write:
+    return Write("INSERT OR REPLACE INTO floors VALUES (?,?,?)", (conversation, device, floor))
 
 
 def keep_conversation(row: StoredConversation) -> Write:
@@ -162,11 +164,10 @@ class HistoryStore:
         rows = self._db.execute("SELECT id, direct, name, peer, muted FROM conversations ORDER BY id")
         return [StoredConversation(i, bool(d), n, p, bool(m)) for i, d, n, p, m in rows]
 
-    def chains(self, conversation: bytes) -> list[StoredChain]:
-        rows = self._db.execute(
-            "SELECT device, floor, upto FROM chains WHERE conversation=? ORDER BY device", (conversation,)
-        )
-        return [StoredChain(*row) for row in rows]
+    def floors(self, conversation: bytes) -> dict[bytes, int]:
+        """Per device the first counter we will ever have, where that is not 1."""
+        rows = self._db.execute("SELECT device, floor FROM floors WHERE conversation=? ORDER BY device", (conversation,))
+        return dict(rows.fetchall())
 
     def people(self) -> list[StoredPerson]:
         rows = self._db.execute("SELECT name, peer, first_seen_s, ignored FROM people ORDER BY name")
@@ -184,9 +185,33 @@ class HistoryStore:
             found[statement_id] = {peer for (peer,) in rows}
         return found
 
-    def statements(self, conversation: bytes) -> Iterator[StoredStatement]:
-        """All of a conversation in causal order."""
-        return self._rows("WHERE conversation=? ORDER BY depth, id", (conversation,))
+    def places(self, conversation: bytes) -> list[StoredPlace]:
+        """Where every statement of a conversation stands, chain by chain, without its bytes."""
+        rows = self._db.execute(
+            "SELECT id, device, counter, depth, shown FROM statements WHERE conversation=? ORDER BY device, counter",
+            (conversation,),
+        )
+        return [StoredPlace(i, d, c, depth, bool(shown)) for i, d, c, depth, shown in rows]
+
+    def unshown(self, conversation: bytes) -> list[StoredStatement]:
+        """What still waits for what it follows."""
+        return list(self._rows("WHERE conversation=? AND shown=0 ORDER BY depth, id", (conversation,)))
+
+    def own_since(self, conversation: bytes, device: bytes, count: int) -> list[StoredStatement]:
+        """The last `count` of one device's statements in a conversation, oldest first."""
+        rows = self._rows(
+            "WHERE conversation=? AND device=? ORDER BY counter DESC LIMIT ?", (conversation, device, count)
+        )
+        return list(rows)[::-1]
+
+    def holds_from(self, statement_ids: Iterable[bytes], floors: Mapping[bytes, int]) -> set[bytes]:
+        """Those ids that are held here and not below the floor of their device."""
+        held: set[bytes] = set()
+        for statement_id in statement_ids:
+            row = self._db.execute("SELECT device, counter FROM statements WHERE id=?", (statement_id,)).fetchone()
+            if row is not None and row[1] >= floors.get(row[0], 1):
+                held.add(statement_id)
+        return held
 
     def last_statements(self, conversation: bytes, count: int) -> list[StoredStatement]:
         """The last `count` shown ones in causal order."""
@@ -194,13 +219,6 @@ class HistoryStore:
             self._rows("WHERE conversation=? AND shown=1 ORDER BY depth DESC, id DESC LIMIT ?", (conversation, count))
         )
         return rows[::-1]
-
-    def own_unacknowledged(self, conversation: bytes, device: bytes, count: int) -> list[StoredStatement]:
-        """The last `count` of this device's own statements in a conversation, oldest first."""
-        rows = self._rows(
-            "WHERE conversation=? AND device=? ORDER BY counter DESC LIMIT ?", (conversation, device, count)
-        )
-        return list(rows)[::-1]
 
     def chain_after(
         self, conversation: bytes, device: bytes, counter: int, upto: int, count: int

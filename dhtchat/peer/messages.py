@@ -67,9 +67,9 @@ class Pong(PeerMessage, frozen=True, tag="pong"):
 
 
 class Bye(PeerMessage, frozen=True, tag="bye"):
-    """The link ends on purpose. `reason` is one word: `leaving`, `duplicate`, `full`."""
+    """The link ends on purpose, or is refused. `reason` is one word: `leaving`, `duplicate`, `full`."""
 
-    reason: Annotated[str, Meta(max_length=16)]
+    reason: Annotated[str, Meta(pattern=r"^[a-z-]{1,16}\Z")]
 
 
 # --- talk -------------------------------------------------------------------------------------------------------------
@@ -130,12 +130,12 @@ AnyMessage = (
 )
 Handshake = Hello | ServerProof | ClientProof | Welcome
 
-_decoder = msgspec.msgpack.Decoder(AnyMessage)
+_decoder: msgspec.msgpack.Decoder[AnyMessage] = msgspec.msgpack.Decoder(AnyMessage)
 _encoder = msgspec.msgpack.Encoder()
 
 
 def encode(message: PeerMessage) -> bytes:
-    """The bytes of one frame, without its length."""
+    """The bytes of one frame, without its length. A message too long for a frame is a bug of ours: `ValueError`."""
     encoded = _encoder.encode(message)
     if len(encoded) > FRAME_BYTES_MAX:
         raise ValueError(f"a {type(message).__name__} of {len(encoded)} bytes does not fit a frame")
@@ -147,4 +147,5 @@ def decode(frame: bytes) -> AnyMessage:
     try:
         return _decoder.decode(frame)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedMessage(f"unreadable {len(frame)}-byte message: {error}") from error
+        # The text may quote the sender's bytes, and it is shown: nothing but printable ASCII of it.
+        raise MalformedMessage(f"unreadable {len(frame)}-byte message: {str(error)!a}") from error

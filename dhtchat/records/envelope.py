@@ -79,6 +79,12 @@ def peek_envelope(raw: bytes) -> Envelope:
         raise MalformedRecord(f"unreadable {len(raw)}-byte record: {error}") from error
 
 
+def peek_digest(raw: bytes) -> bytes:
+    """The digest that `Signed` would have, of unverified bytes. Raises `MalformedRecord`."""
+    envelope = peek_envelope(raw)
+    return _digest(envelope.kind, envelope.key, envelope.body)
+
+
 def sign_body(body: B, signer: SigningKey, network_id: bytes) -> Signed[B]:
     """Encode and sign. `raw` of the result is what travels."""
     encoded = msgspec.msgpack.encode(body)

@@ -21,7 +21,7 @@ from dhtchat.limits import (
     TOPIC_CHARACTERS_MAX,
 )
 from dhtchat.records.device import CERTIFICATE_BYTES_MAX, Author, open_certificate
-from dhtchat.records.envelope import Body, Key, Signed, open_signed, sign_body
+from dhtchat.records.envelope import Body, Key, Signed, open_signed, peek_digest, sign_body
 
 MESSAGE_BYTES_MAX: Final = TEXT_BYTES_MAX + CERTIFICATE_BYTES_MAX + 365
 """The longest text, the certificate, and 365 bytes of parents, other fields and envelope; pinned by
@@ -94,6 +94,11 @@ class Statement:
 
     def __repr__(self) -> str:
         return f"Statement({self.id.hex()[:8]}…, {self.author.name} #{self.body.counter})"
+
+
+def peek_message_id(raw: bytes) -> MessageId:
+    """The id of unverified bytes, to spare a known message its check. Raises `MalformedRecord`."""
+    return MessageId(peek_digest(raw)[:MESSAGE_ID_BYTES])
 
 
 def message_id_of(signed: Signed[Message]) -> MessageId:

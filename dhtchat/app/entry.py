@@ -1,0 +1,71 @@
+"""Getting into a network: which nodes are tried, in which order, and what is remembered of those that answered."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from dhtchat.app.remembered import load_remembered, save_remembered
+from dhtchat.app.settings import LOCAL_NODE, Settings
+from dhtchat.dht.node import DhtNode
+from dhtchat.errors import NoBootstrapAnswered
+from dhtchat.ids import Endpoint, NodeAddress
+from dhtchat.limits import CONTACTS_SAVE_DELAY_S
+from dhtchat.runtime import Runtime
+
+log = logging.getLogger(__name__)
+
+
+class Entry:
+    """The way in and its memory. `path`: the file with remembered nodes, or None to remember nothing."""
+
+    def __init__(self, dht: DhtNode, settings: Settings, runtime: Runtime, path: Path | None) -> None:
+        self._dht = dht
+        self._settings = settings
+        self._runtime = runtime
+        self._path = path
+        self._remembered = load_remembered(path) if path else []
+        self._dirty = asyncio.Event()
+        self.observed: Endpoint | None = None
+        """Our own address as others see it."""
+        dht.on_contacts_changed = self._dirty.set
+
+    def known(self) -> Sequence[NodeAddress]:
+        """Given ones and remembered ones."""
+        return tuple(dict.fromkeys([*self._settings.bootstrap, *self._remembered]))
+
+    def candidates(self) -> Sequence[NodeAddress]:
+        """Those known; with none, this machine."""
+        return self.known() or (LOCAL_NODE,)
+
+    async def enter(self) -> str:
+        """Join the network; how: `bootstrap`, `remembered` or `local`. Raises `NoBootstrapAnswered`."""
+        candidates = self.candidates()
+        try:
+            report = await self._dht.bootstrap(candidates)
+        except NoBootstrapAnswered as error:
+            if not self._settings.bootstrap:
+                error.hint = "Name a node with --bootstrap HOST:PORT, or start one with 'dhtchat bootstrap'."
+            raise
+        self.observed = report.observed or self.observed
+        if any(address in self._settings.bootstrap for address in report.answered):
+            return "bootstrap"
+        return "remembered" if any(address in self._remembered for address in report.answered) else "local"
+
+    async def remember(self) -> None:
+        """Until cancelled: keep the file as fresh as the contacts are."""
+        while True:
+            await self._dirty.wait()
+            self._dirty.clear()
+            await asyncio.sleep(CONTACTS_SAVE_DELAY_S)
+            await self.save()
+
+    async def save(self) -> None:
+        if self._path is None:
+            return
+        endpoints = [contact.endpoint for contact in self._dht.contacts()]
+        with contextlib.suppress(OSError):  # only a memory; the disk being full is told by the journal
+            await self._runtime.run_blocking(save_remembered, self._path, endpoints)
+        if endpoints:
+            self._remembered = [NodeAddress(endpoint, None) for endpoint in endpoints]

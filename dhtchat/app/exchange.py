@@ -1,0 +1,305 @@
+"""What two peers say to each other about talk, once a link is up: new statements, receipts, comparisons of histories.
+
+The rule that carries promise 1: whatever claims that we hold something (`Committed`, `Have`, `Lines`) leaves only after the
+journal has it on disk.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+
+from dhtchat.app.core import Core
+from dhtchat.app.people import People, Standing
+from dhtchat.app.talks import Talk, Talks
+from dhtchat.chat.delivery import Outbox, Receipt, StatusChange
+from dhtchat.chat.events import MessageArrived, StatusChanged
+from dhtchat.chat.markup import clean
+from dhtchat.chat.timeline import Fate, Shown
+from dhtchat.errors import MalformedRecord, RemoteMisbehaved
+from dhtchat.history.store import StoredStatement, keep_receipt, keep_statement, mark_shown
+from dhtchat.ids import DeviceId, PeerId
+from dhtchat.limits import OUTBOX_ENTRIES_MAX, SYNC_DEVICES_MAX, VERIFY_BATCH
+from dhtchat.peer.link import Link
+from dhtchat.peer.messages import Committed, DeviceCounter, Have, Lines, Tell
+from dhtchat.peer.pool import LinkPool
+from dhtchat.records.message import Content, Message, Say, Statement, open_statement, peek_message_id, sign_statement
+from dhtchat.timestamps import rfc3339
+
+log = logging.getLogger(__name__)
+
+
+class Exchange:
+    """Handles talk over links. `may_share` decides who may see a conversation at all."""
+
+    def __init__(
+        self,
+        core: Core,
+        people: People,
+        talks: Talks,
+        pool: LinkPool,
+        *,
+        may_share: Callable[[Talk, PeerId], Awaitable[bool]],
+        on_shown: Callable[[Talk, Shown, bool, bool], None],
+    ) -> None:
+        self._core = core
+        self._people = people
+        self._talks = talks
+        self._pool = pool
+        self._may_share = may_share
+        self._on_shown = on_shown
+        self.outbox = Outbox(core.me.device)
+        self.statistics: Counter[str] = Counter()
+
+    async def restore_outbox(self, talk: Talk) -> None:
+        """Follow up on private lines of an earlier run that the other person is not known to have."""
+        if not talk.direct:
+            return
+        store, device = self._core.store, self._core.me.device
+
+        def read() -> tuple[list[StoredStatement], dict[bytes, set[bytes]]]:
+            rows = store.own_since(talk.id, device, OUTBOX_ENTRIES_MAX)
+            return rows, store.receipts(row.id for row in rows)
+
+        rows, receipts = await self._core.journal.read(read)
+        for row in rows:
+            if talk.peer not in receipts[row.id]:
+                statement = open_statement(row.raw, self._core.parameters.network_id)
+                self.outbox.add(statement.id, talk.id, row.counter, [talk.peer], direct=True)
+
+    # --- speaking ---
+
+    def say(self, talk: Talk, content: Content, recipients: Iterable[PeerId]) -> None:
+        """Sign, commit, and then send to everybody entitled who has a link. Events follow the commit."""
+        me, core = self._core.me, self._core
+        counter, previous, parents = talk.timeline.next_place(me.device)
+        message = Message(
+            certificate=me.certificate,
+            direct=talk.direct,
+            target=talk.peer if talk.direct else talk.id,
+            recipient=talk.name.partition("#")[0] if talk.direct else "",
+            counter=counter,
+            previous=previous,
+            parents=parents,
+            sent_at_ms=core.wall_ms(),
+            content=content,
+        )
+        statement = sign_statement(message, me.device_key, me.author, core.parameters.network_id)
+        offered = talk.timeline.offer(statement, core.now_s())
+        self._keep(talk, statement, offered.depth, offered.shown, delayed=False, verified=True)
+        entitled = [peer for peer in recipients if peer != me.peer]
+        core.journal.after(lambda: self._spread(talk, statement, entitled))
+
+    def _spread(self, talk: Talk, statement: Statement, entitled: list[PeerId]) -> None:
+        counter = statement.body.counter
+        self._show_status([self.outbox.add(statement.id, talk.id, counter, entitled, direct=talk.direct)])
+        tell = Tell(statement.raw)
+        for peer in [*entitled, self._core.me.peer]:
+            for link in self._pool.links_of(peer):
+                # A full queue is no loss: that neighbour gets it with the next comparison.
+                if link.send_soon(tell) and peer != self._core.me.peer:
+                    self._show_status(self.outbox.on_sent(statement.id))
+
+    # --- hearing ---
+
+    async def on_tell(self, link: Link, message: Tell) -> None:
+        statement = await self._open(message.statement)
+        if statement is None:
+            return
+        talk = await self._talk_of(statement, link.author.peer)
+        if talk is None or not await self._may_share(talk, link.author.peer):
+            self.statistics["not-ours"] += 1
+            return
+        if not talk.direct and not await self._may_share(talk, statement.author.peer):
+            self.statistics["not-a-member"] += 1
+            return
+        await self._take(talk, [statement], link, delayed=False)
+
+    async def on_lines(self, link: Link, message: Lines) -> None:
+        talk = self._talks.get(message.conversation)
+        pending: list[Statement] = []
+        for number, raw in enumerate(message.statements):
+            if talk is not None and talk.timeline.holds(peek_message_id(raw)):
+                continue
+            statement = await self._open(raw)
+            if statement is None or statement.conversation != message.conversation:
+                raise MalformedRecord("a page with a line of another conversation")
+            if talk is None:
+                talk = await self._talk_of(statement, link.author.peer)
+                if talk is None:
+                    return
+            pending.append(statement)
+            if number % VERIFY_BATCH == VERIFY_BATCH - 1:
+                await asyncio.sleep(0)  # checking a page of signatures takes long enough for others to notice
+        if talk is None or not await self._may_share(talk, link.author.peer):
+            return
+        talk.timeline.set_absent(message.absent)
+        for device, floor in ((DeviceId(entry.device), entry.counter) for entry in message.floors):
+            shown = talk.timeline.set_floor(device, floor, self._core.now_s())
+            self._talks.keep_floor(talk, device)
+            self._show(talk, shown, delayed=True)
+        await self._take(talk, pending, link, delayed=True)
+        if message.more:
+            await self.send_have(link, talk, answer=False)
+
+    async def on_committed(self, link: Link, message: Committed) -> None:
+        self._note(*self.outbox.on_committed(message.ids, link.author.peer))
+
+    async def on_have(self, link: Link, message: Have) -> None:
+        theirs = {DeviceId(entry.device): entry.counter for entry in message.devices}
+        talk = self._talks.get(message.conversation)
+        if talk is None:
+            if link.author.peer == self._core.me.peer and message.answer:
+                # Another device of ours has a private talk that we know nothing of: ask for all of it.
+                await link.send(Have(message.conversation, [], answer=False))
+            return
+        if not await self._may_share(talk, link.author.peer):
+            return
+        self._note(*self.outbox.on_vector(talk.id, theirs, link.author.peer))
+        page = await self._talks.page_for(talk, theirs)
+        if page is not None:
+            floors = [DeviceCounter(device, floor) for device, floor in page.floors.items()]
+            await link.send(Lines(talk.id, page.statements, floors[:SYNC_DEVICES_MAX], page.absent, page.more))
+            for link_id in (peek_message_id(raw) for raw in page.statements):
+                self._show_status(self.outbox.on_sent(link_id))
+        if message.answer:
+            await self.send_have(link, talk, answer=False)
+
+    async def send_have(self, link: Link, talk: Talk, *, answer: bool) -> None:
+        """Say what we hold of a conversation, once all of it is on disk."""
+        vector = sorted(talk.timeline.vector().items())[:SYNC_DEVICES_MAX]
+        await self._core.journal.flush()
+        await link.send(Have(talk.id, [DeviceCounter(device, upto) for device, upto in vector], answer))
+
+    def release(self, talk: Talk) -> None:
+        """Show what has waited long enough."""
+        self._show(talk, talk.timeline.release(self._core.now_s()), delayed=True)
+
+    # --- inside ---
+
+    async def _open(self, raw: bytes) -> Statement | None:
+        try:
+            return open_statement(raw, self._core.parameters.network_id)
+        except RemoteMisbehaved as error:
+            self.statistics["bad-statement"] += 1
+            log.debug("dropped a statement: %s", error)
+            return None
+
+    async def _talk_of(self, statement: Statement, told_by: PeerId) -> Talk | None:
+        """The talk a statement belongs to, if it is one of ours; a private one is opened by its first line."""
+        me = self._core.me
+        if not statement.body.direct:
+            return self._talks.get(statement.conversation)
+        author, target = statement.author.peer, PeerId(statement.body.target)
+        if author == target or me.peer not in (author, target):
+            return None
+        other = target if author == me.peer else author
+        if told_by not in (me.peer, other):
+            return None
+        talk = self._talks.get(statement.conversation)
+        if talk is not None:
+            return talk
+        name = statement.body.recipient if author == me.peer else statement.author.name
+        await self._people.check(name, other, contact=author != me.peer)
+        return await self._talks.open_direct(other, self._people.shown(name, other))
+
+    async def _take(self, talk: Talk, statements: list[Statement], link: Link, *, delayed: bool) -> None:
+        """Verified statements of one talk, whoever they came from."""
+        authors = {(s.author.name, s.author.peer) for s in statements}
+        standings = {(name, peer): await self._people.check(name, peer, contact=True) for name, peer in sorted(authors)}
+        committed: dict[PeerId, list[bytes]] = {}
+        for statement in statements:
+            verified = standings[statement.author.name, statement.author.peer] is Standing.RIGHTFUL
+            offered = talk.timeline.offer(statement, self._core.now_s())
+            self.statistics[f"offered-{offered.fate.value}"] += 1
+            if offered.fate is Fate.NEW:
+                self._keep(talk, statement, offered.depth, offered.shown, delayed=delayed, verified=verified)
+            if offered.fate in (Fate.NEW, Fate.KNOWN) and statement.author.peer != self._core.me.peer:
+                committed.setdefault(statement.author.peer, []).append(statement.id)
+        self._core.journal.after(lambda: self._acknowledge(committed))
+
+    def _acknowledge(self, committed: dict[PeerId, list[bytes]]) -> None:
+        """Tell the authors who have a link; others learn it from the next comparison with us."""
+        for peer, ids in committed.items():
+            for link in self._pool.links_of(peer):
+                link.send_soon(Committed(ids))
+
+    def _keep(
+        self, talk: Talk, statement: Statement, depth: int, shown: tuple[Shown, ...], *, delayed: bool, verified: bool
+    ) -> None:
+        visible = any(item.statement.id == statement.id for item in shown)
+        own = statement.author.peer == self._core.me.peer
+        row = StoredStatement(
+            id=statement.id,
+            conversation=talk.id,
+            device=statement.author.device,
+            counter=statement.body.counter,
+            depth=depth,
+            raw=statement.raw,
+            own=own,
+            delayed=delayed,
+            verified=verified,
+            shown=visible,
+            received_at_ms=self._core.wall_ms(),
+        )
+        self._core.journal.write(keep_statement(row))
+        self._show(talk, shown, delayed=delayed)
+
+    def _show(self, talk: Talk, shown: tuple[Shown, ...], *, delayed: bool) -> None:
+        """Mark as shown in the same commit, then show: a crash in between leaves a line to `/history`, never twice."""
+        for item in shown:
+            self._core.journal.write(mark_shown(item.statement.id, item.depth))
+            self._core.journal.after(lambda item=item: self._on_shown(talk, item, delayed, self._verified(item)))  # type: ignore[misc]
+
+    def _verified(self, item: Shown) -> bool:
+        author = item.statement.author
+        return self._people.shown(author.name, author.peer) == author.name
+
+    def _note(self, receipts: list[Receipt], changes: list[StatusChange]) -> None:
+        self._core.journal.write(*(keep_receipt(receipt.statement_id, receipt.peer) for receipt in receipts))
+        self._show_status(changes)
+
+    def _show_status(self, changes: Iterable[StatusChange]) -> None:
+        for change in changes:
+            self._core.emit(
+                StatusChanged(
+                    id=change.statement_id.hex(),
+                    state=change.state,
+                    delivered_to=change.delivered_to,
+                    members=change.members,
+                )
+            )
+
+
+def message_event(
+    statement: Statement,
+    *,
+    room: str | None,
+    sender: str,
+    recipient: str | None,
+    own: bool,
+    delayed: bool,
+    verified: bool,
+    muted: bool,
+    my_name: str,
+) -> MessageArrived | None:
+    """The event for a line of talk, cleaned; None for statements that are no line (a topic)."""
+    content = statement.body.content
+    if not isinstance(content, Say):
+        return None
+    text = clean(content.text)
+    return MessageArrived(
+        id=statement.id.hex(),
+        kind="room" if room else "direct",
+        room=room,
+        sender=sender,
+        recipient=recipient,
+        text=text,
+        sent_at=rfc3339(statement.body.sent_at_ms),
+        delayed=delayed,
+        own=own,
+        action=content.action,
+        mentioned=not own and bool(room) and my_name in text.lower(),
+        muted=muted,
+        verified=verified,
+    )

@@ -1,0 +1,900 @@
+"""`ChatNode`: one person's peer. Faces give it intents and read its events; everything else hangs below it."""
+
+import asyncio
+import contextlib
+import logging
+import sqlite3
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, Self
+
+from dhtchat import __version__
+from dhtchat.app.accounts import LoggedIn, log_in, register
+from dhtchat.app.core import Core, Me
+from dhtchat.app.entry import Entry
+from dhtchat.app.event_stream import EventStream
+from dhtchat.app.exchange import Exchange, message_event
+from dhtchat.app.journal import Journal
+from dhtchat.app.links import LinkKeeper
+from dhtchat.app.paths import DeviceFolder, claim_device_folder, remember_login, write_private
+from dhtchat.app.people import People, Person, Standing
+from dhtchat.app.rooms import JoinedRoom, Rooms, clean_topic
+from dhtchat.app.settings import Settings
+from dhtchat.app.talks import Talk, Talks
+from dhtchat.chat import intents
+from dhtchat.chat.commands import help_lines
+from dhtchat.chat.connectivity import CameBack, Connectivity, WentOffline
+from dhtchat.chat.events import (
+    Bye,
+    Disconnected,
+    ErrorShown,
+    Event,
+    Help,
+    History,
+    MemberEntry,
+    MessageArrived,
+    Names,
+    Notice,
+    PeerStatus,
+    PresenceChanged,
+    Ready,
+    Reconnected,
+    Registered,
+    TargetChanged,
+    TopicChanged,
+    UserEntry,
+    Users,
+    Warned,
+    WhoIsAnswer,
+)
+from dhtchat.chat.events import Rooms as RoomsListed
+from dhtchat.chat.markup import clean
+from dhtchat.chat.pacing import Pacer
+from dhtchat.chat.presence import Attendance, PresenceChange
+from dhtchat.chat.timeline import Shown
+from dhtchat.crypto.certificates import TlsIdentity
+from dhtchat.crypto.identity import SigningKey
+from dhtchat.dht.node import DhtNode
+from dhtchat.dht.storage import RecordStorage
+from dhtchat.errors import (
+    AddressInUse,
+    BadCommand,
+    DhtChatError,
+    NetworkTrouble,
+    NoBootstrapAnswered,
+    NoSuchAccount,
+    NoSuchRoom,
+    NoSuchUser,
+    RemoteMisbehaved,
+    TooLong,
+)
+from dhtchat.history.store import HistoryStore, keep_fact
+from dhtchat.ids import Endpoint, Login, PeerId, fingerprint, fold_name, fold_room, parse_login
+from dhtchat.limits import (
+    ANTI_ENTROPY_INTERVAL_S,
+    FLUSH_TIMEOUT_S,
+    GOODBYE_TIMEOUT_S,
+    HISTORY_LINES_MAX,
+    PEOPLE_POLL_S,
+    PROBE_INTERVAL_S,
+    SAY_BURST,
+    SAY_PER_S,
+    TEXT_BYTES_MAX,
+    TEXT_CHARACTERS_MAX,
+    TOPIC_BYTES_MAX,
+    TOPIC_CHARACTERS_MAX,
+)
+from dhtchat.peer.link import Link
+from dhtchat.peer.messages import Announce, Committed, Have, Lines, PeerMessage, Tell
+from dhtchat.peer.pool import LinkPool
+from dhtchat.records.acceptance import judge
+from dhtchat.records.envelope import Signed
+from dhtchat.records.kinds import open_record
+from dhtchat.records.listing import UserListing, user_directory_key
+from dhtchat.records.membership import Membership
+from dhtchat.records.message import Say, SetTopic, open_statement
+from dhtchat.records.presence import Address, Presence
+from dhtchat.runtime import Runtime
+from dhtchat.timestamps import rfc3339
+
+log = logging.getLogger(__name__)
+
+
+class ChatNode:
+    """Use as an async context manager: on leaving, everything it started has ended.
+
+    Order: `connect`, `log_in` (or `register`), `go_online`, then `perform` intents while `events` is being read, `leave`.
+    """
+
+    def __init__(self, settings: Settings, runtime: Runtime, *, folder: DeviceFolder | None = None) -> None:
+        self._settings = settings
+        self._runtime = runtime
+        self._folder = folder
+        self._stack = contextlib.AsyncExitStack()
+        self._tasks: _Owned
+        self._stream = EventStream()
+        self._left = False
+        self._target: str | None = None
+        self._pacer = Pacer(SAY_BURST, SAY_PER_S)
+        self._away: str | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._stack.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc_info: Any) -> None:
+        self._stream.close()
+        await self._stack.__aexit__(*exc_info)
+
+    # --- coming up --------------------------------------------------------------------------------------------------
+
+    async def connect(self, profile: str) -> None:
+        """Take a device folder of `profile` and find the network. `entered` says how; None: nobody answered."""
+        settings, runtime = self._settings, self._runtime
+        if self._folder is None:
+            self._folder = claim_device_folder(settings.data_dir, settings.parameters, profile)
+            self._stack.callback(self._folder.close)
+        storage = RecordStorage(
+            path=self._folder.path / "records.db", parameters=settings.parameters, clock=runtime.clock
+        )
+        self._stack.callback(storage.close)
+        self._dht = DhtNode(
+            runtime=runtime,
+            parameters=settings.parameters,
+            node_key=self._folder.load_key("node", runtime.random),
+            storage=storage,
+        )
+        await self._stack.enter_async_context(self._dht)
+        await self._listen()
+        self._entry = Entry(self._dht, settings, runtime, self._folder.path / "nodes.json")
+        self._nobody: NoBootstrapAnswered | None = None
+        try:
+            self._entered: str = await self._entry.enter()
+        except NoBootstrapAnswered as error:
+            # Not the end yet: what a login needs may lie on our own disk, and others come back as we do.
+            self._entered, self._nobody = "alone", error
+
+    async def _listen(self) -> None:
+        """On the UDP port of last time if it is free, so that those who remember us find us again."""
+        at = self._settings.listen_at()
+        assert self._folder is not None
+        memory = self._folder.path / "port"
+        if self._settings.port is None:
+            with contextlib.suppress(OSError, ValueError, AddressInUse):
+                await self._dht.listen(Endpoint(at.host, int(memory.read_text("ascii"))))
+                return
+        address = await self._dht.listen(at)
+        write_private(memory, str(address.port).encode("ascii"))
+
+    async def register(self, name: str, password: str) -> None:
+        """Create the account of `name`; emits `registered`. Raises as `accounts.register` does."""
+        if self._nobody is not None:
+            raise self._nobody
+        account = await register(
+            self._dht, fold_name(name), password, parameters=self._settings.parameters, runtime=self._runtime
+        )
+        self._stream.put(Registered(user=account.name, fingerprint=fingerprint(account.peer)))
+
+    async def log_in(self, login: Login, password: str) -> None:
+        """Open the account. Raises as `accounts.log_in` does, and `NoBootstrapAnswered` when alone without a copy."""
+        try:
+            account = await log_in(
+                self._dht, login, password, parameters=self._settings.parameters, runtime=self._runtime
+            )
+        except (NetworkTrouble, NoSuchAccount):
+            if self._nobody is not None:
+                raise self._nobody from None
+            raise
+        await self._assemble(account)
+
+    async def _assemble(self, account: LoggedIn) -> None:
+        assert self._folder is not None
+        settings, runtime, folder = self._settings, self._runtime, self._folder
+        self.account = account
+        store = HistoryStore(folder.path / "history.db")
+        self._stack.callback(store.close)
+        device = self._device_key(store)
+        me = Me(account.name, account.identity, device, settings.parameters.network_id, runtime.clock.wall())
+        journal = Journal(store, runtime)
+        journal.on_trouble = self._tell_disk_trouble
+        self._core = Core(runtime, settings.parameters, me, self._dht, store, journal, self._stream.put)
+        self._people = People(self._core)
+        self._talks = Talks(self._core)
+        tls = await runtime.run_blocking(TlsIdentity, runtime.random)
+        self._pool = LinkPool(
+            runtime=runtime,
+            parameters=settings.parameters,
+            device=device,
+            certificate=me.certificate,
+            tls=tls,
+            handler=self,
+        )
+        self._rooms = Rooms(self._core, self._people, self._talks, self._pool)
+        self._exchange = Exchange(
+            self._core,
+            self._people,
+            self._talks,
+            self._pool,
+            may_share=self._may_share,
+            on_shown=self._on_shown,
+        )
+        self._attendance = Attendance()
+        self._keeper = LinkKeeper(
+            self._core,
+            self._pool,
+            wanted_devices=self._rooms.wanted_devices,
+            wanted_people=self._wanted_people,
+            on_presence=self._on_presence,
+        )
+        self._connectivity = Connectivity(self._core.now_s(), alone=self._entered == "alone")
+        self._heard_link_s = float("-inf")
+        self._directory_read = False
+
+    def _device_key(self, store: HistoryStore) -> SigningKey:
+        """The device's key belongs to its history: with a history lost, counters would start again, so it is another device."""
+        assert self._folder is not None
+        key = self._folder.load_key("device", self._runtime.random)
+        if store.fact("device") != key.public:
+            key = self._folder.replace_key("device", self._runtime.random)
+            store.commit([keep_fact("device", key.public)])
+        return key
+
+    async def go_online(self) -> None:
+        """Open the door for links, announce ourselves, and begin the upkeep. Emits `ready`."""
+        core = self._core
+        self._tasks = await self._stack.enter_async_context(_Owned())
+        self._spawn(core.journal.run(), "journal")
+        await self._people.load()
+        await self._talks.load()
+        for talk in self._talks:
+            await self._exchange.restore_outbox(talk)
+        await self._stack.enter_async_context(self._pool)
+        at = self._settings.listen_at()
+        self._link_endpoint = await self._pool.listen(Endpoint(at.host, 0))
+        self.since_s = core.wall_s()
+        self._publish()
+        assert self._folder is not None
+        login = core.me.name if self.account.owns_name else f"{core.me.name}#{fingerprint(core.me.peer)}"
+        remember_login(self._settings.data_dir, self._settings.parameters, self._folder.path.parent.name, login)
+        core.emit(
+            Ready(
+                user=core.me.name,
+                fingerprint=fingerprint(core.me.peer),
+                address=str(self.address),
+                peers=len(self._dht.contacts()),
+                version=__version__,
+                via=self._entered,
+            )
+        )
+        if not self.account.owns_name or self.account.contested:
+            core.emit(
+                Warned(
+                    code="name-conflict",
+                    message=f"somebody else holds the name {core.me.name} too",
+                    hint=f"You are {core.me.name}#{fingerprint(core.me.peer)}; others see that until it is settled.",
+                )
+            )
+        if self._entered == "alone":
+            core.emit(Disconnected(reason="no other node answered; waiting for one"))
+        for body in (
+            self._keeper.run(),
+            self._entry.remember(),
+            self._watch_connection(),
+            self._watch_people(),
+            self._watch_rooms(),
+            self._compare_histories(),
+            self._republish_account(),
+        ):
+            self._spawn(body, getattr(body, "__qualname__", "task"))
+
+    def _spawn(self, body: Coroutine[Any, Any, None], name: str) -> None:
+        self._tasks.create_task(body, name)
+
+    @property
+    def address(self) -> Endpoint:
+        """Our UDP socket as others reach it."""
+        return Endpoint(self._reachable_host(), self._dht.address.port)
+
+    def _reachable_host(self) -> str:
+        bound = self._dht.address.host
+        if bound not in ("0.0.0.0", "::"):
+            return bound
+        observed = self._entry.observed
+        return observed.host if observed else ("127.0.0.1" if bound == "0.0.0.0" else "::1")
+
+    def _publish(self) -> None:
+        """Presence and directory entry, refreshed until we leave; called again when something in them changed."""
+        core, me = self._core, self._core.me
+        ttl_s = core.parameters.presence_ttl_s
+
+        def presence(sequence: int, issued_at_s: int, gone: bool) -> Signed[Any]:
+            addresses = [Address(self._reachable_host(), self._link_endpoint.port)]
+            return core.sign_own(
+                Presence(
+                    me.name,
+                    me.device,
+                    addresses,
+                    self._away or "",
+                    int(self.since_s),
+                    sequence,
+                    issued_at_s,
+                    ttl_s,
+                    gone,
+                )
+            )
+
+        def listing(sequence: int, issued_at_s: int, gone: bool) -> Signed[Any]:
+            away = self._away is not None
+            return core.sign_own(UserListing(me.name, me.device, away, sequence, issued_at_s, ttl_s, gone))
+
+        core.dht.keep("presence", presence, refresh_s=core.parameters.presence_refresh_s)
+        core.dht.keep("listing", listing, refresh_s=core.parameters.presence_refresh_s)
+
+    # --- going down -------------------------------------------------------------------------------------------------
+
+    async def leave(self, *, flush: bool = True) -> None:
+        """Flush what was said, say goodbye to replicas and neighbours, emit `bye`. May be called once, in any state."""
+        if self._left:
+            return
+        self._left = True
+        if hasattr(self, "_tasks"):
+            if flush:
+                await self._flush()
+            await self._say_goodbye()
+            await self._entry.save()
+        self._stream.put(Bye())
+        self._stream.close()
+
+    async def _flush(self) -> None:
+        """Wait until everybody who has a link has what we said, but not for ever."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FLUSH_TIMEOUT_S):
+                await self._core.journal.flush()
+                while any(self._pool.links_of(peer) for peer in self._exchange.outbox.lacking()) or self._may_reach():  # noqa: ASYNC110 - three things at once, and only at the end
+                    await asyncio.sleep(0.05)
+
+    def _may_reach(self) -> bool:
+        """Whether somebody we owe a line is online, so that a link may come up any moment."""
+        online = self._attendance.online(self._core.now_s())
+        return any(peer in online for peer in self._exchange.outbox.lacking())
+
+    async def _say_goodbye(self) -> None:
+        records = [record.raw for record in self._own_records(gone=True)]
+        for link in self._pool.links():
+            if records:
+                link.send_soon(Announce(records[:32]))
+        await asyncio.gather(
+            self._dht.drop_all(timeout_s=GOODBYE_TIMEOUT_S),
+            self._pool.close_all("leaving", timeout_s=GOODBYE_TIMEOUT_S),
+        )
+
+    def _own_records(self, *, gone: bool = False) -> list[Signed[Any]]:
+        """Presence and memberships, freshly signed for neighbours."""
+        slots = ["presence", *(f"member:{joined.room.name}" for joined in self._rooms.joined())]
+        return [record for slot in slots if (record := self._dht.make(slot, gone=gone)) is not None]
+
+    # --- upkeep -----------------------------------------------------------------------------------------------------
+
+    async def _watch_connection(self) -> None:
+        while True:
+            await asyncio.sleep(PROBE_INTERVAL_S / 2)
+            now_s = self._core.now_s()
+            heard_s = max(self._dht.heard_at_s, self._heard_link_s)
+            match self._connectivity.tick(heard_s, now_s):
+                case WentOffline(quiet_s):
+                    self._core.emit(Disconnected(reason=f"no node has answered for {quiet_s:.0f} s; trying again"))
+                case CameBack(after_s):
+                    self._core.emit(Reconnected(after_s=round(after_s, 1)))
+                    await self._on_reconnected()
+            if self._connectivity.wants_probe(now_s):
+                await self._probe()
+
+    async def _probe(self) -> None:
+        if await self._dht.probe() or self._connectivity.online:
+            return
+        with contextlib.suppress(NetworkTrouble):
+            await self._entry.enter()
+
+    async def _on_reconnected(self) -> None:
+        """Everything may have moved, us included: announce again, drop links that only look alive, dial at once."""
+        with contextlib.suppress(NetworkTrouble):
+            await self._entry.enter()
+        self._publish()
+        for joined in self._rooms.joined():
+            self._rooms.republish(joined)
+        await asyncio.gather(*(link.check(PROBE_INTERVAL_S) for link in self._pool.links()))
+        self._keeper.forget_addresses()
+        self._pool.retry_now()
+
+    async def _watch_people(self) -> None:
+        """Read the directory now and then, and let what we know grow old."""
+        read_at_s = float("-inf")
+        while True:
+            now_s = self._core.now_s()
+            if now_s - read_at_s >= self._runtime.jitter(PEOPLE_POLL_S):
+                read_at_s = now_s
+                with contextlib.suppress(NetworkTrouble):
+                    await self._read_directory()
+            await self._show_presence(self._attendance.tick(self._core.now_s()))
+            await asyncio.sleep(1.0)
+
+    async def _read_directory(self) -> bool:
+        reading = await self._dht.read_set(user_directory_key(), UserListing)
+        if not reading.answered:
+            return False
+        listed = [(entry, self._core.life_s(entry)) for entry in reading.entries]
+        changes = self._attendance.listed(listed, self._core.now_s())  # type: ignore[arg-type]
+        await self._show_presence(changes if self._directory_read else [])
+        self._directory_read = True
+        return True
+
+    async def _watch_rooms(self) -> None:
+        while True:
+            await self._rooms.upkeep()
+            for talk in self._talks:
+                self._exchange.release(talk)
+            await asyncio.sleep(1.0)
+
+    async def _compare_histories(self) -> None:
+        """Anti-entropy: with one random neighbour of each conversation, so that no gap lasts."""
+        while True:
+            await asyncio.sleep(self._runtime.jitter(ANTI_ENTROPY_INTERVAL_S))
+            for talk in self._talks:
+                links = self._neighbours(talk)
+                owed = talk.direct and talk.peer in self._exchange.outbox.lacking(direct_only=True)
+                if links and (owed or not talk.direct):
+                    with contextlib.suppress(NetworkTrouble):
+                        await self._exchange.send_have(self._runtime.random.choice(links), talk, answer=True)
+
+    def _neighbours(self, talk: Talk) -> list[Link]:
+        if talk.direct:
+            return self._pool.links_of(talk.peer)
+        joined = self._rooms.get(talk.id)
+        devices = joined.room.devices() if joined else {}
+        return [link for link in self._pool.links() if link.author.device in devices]
+
+    async def _republish_account(self) -> None:
+        """Owners republish: whoever holds less than the newest version gets it."""
+        with contextlib.suppress(NetworkTrouble):
+            await self._dht.put(self.account.account)
+
+    def _wanted_people(self) -> list[PeerId]:
+        return list(self._exchange.outbox.lacking(direct_only=True))
+
+    # --- links (peer.pool.LinkHandler) ------------------------------------------------------------------------------
+
+    async def link_up(self, link: Link) -> None:
+        self._heard_link_s = self._core.now_s()
+        author, me = link.author, self._core.me
+        standing = await self._people.check(author.name, author.peer)
+        if author.peer != me.peer:
+            name = author.name if standing is Standing.RIGHTFUL else self._people.shown(author.name, author.peer)
+            await self._show_presence(self._attendance.link_up(author.peer, author.device, name, self._core.now_s()))
+        records = self._own_records()
+        if records:
+            await link.send(Announce([record.raw for record in records][:32]))
+        own_device = author.peer == me.peer
+        for talk in self._talks:
+            if own_device or (link.dialled and await self._shares_already(talk, link)):
+                await self._exchange.send_have(link, talk, answer=True)
+
+    async def _shares_already(self, talk: Talk, link: Link) -> bool:
+        if talk.direct:
+            return talk.peer == link.author.peer
+        joined = self._rooms.get(talk.id)
+        return joined is not None and joined.room.is_member(link.author.peer)
+
+    async def link_down(self, link: Link, reason: str) -> None:
+        on_purpose = reason in ("leaving", "duplicate", "full")
+        await self._show_presence(
+            self._attendance.link_down(
+                link.author.device, self._core.now_s(), self._core.wall_s(), on_purpose=on_purpose
+            )
+        )
+        self._keeper.poke()
+
+    async def received(self, link: Link, message: PeerMessage) -> None:
+        self._heard_link_s = self._core.now_s()
+        match message:
+            case Tell():
+                await self._exchange.on_tell(link, message)
+            case Committed():
+                await self._exchange.on_committed(link, message)
+            case Have():
+                await self._exchange.on_have(link, message)
+            case Lines():
+                await self._exchange.on_lines(link, message)
+            case Announce():
+                await self._on_announce(link, message)
+
+    async def _on_announce(self, link: Link, message: Announce) -> None:
+        """A neighbour tells of itself; of others it may say nothing."""
+        for raw in message.records:
+            record = open_record(raw, self._core.parameters.network_id)
+            if record.key != link.author.peer:
+                raise RemoteMisbehaved("a neighbour announced somebody else")
+            verdict = judge(
+                record,
+                None,
+                key=record.body.place(record.key),
+                now_s=self._core.wall_s(),
+                parameters=self._core.parameters,
+            )
+            if not verdict.accepted:
+                continue
+            if isinstance(record.body, Membership):
+                await self._rooms.learn_member(record)
+            elif isinstance(record.body, Presence):
+                self._keeper.learn(record)
+
+    def _on_presence(self, record: Signed[Presence]) -> None:
+        if record.key != self._core.me.peer:
+            changes = self._attendance.announced(record, life_s=self._core.life_s(record), now_s=self._core.now_s())
+            if changes:
+                self._spawn(self._show_presence(changes), "show-presence")
+
+    async def _may_share(self, talk: Talk, peer: PeerId) -> bool:
+        """Whether a person may see a conversation, or speak in it."""
+        if talk.direct:
+            return peer in (talk.peer, self._core.me.peer)
+        joined = self._rooms.get(talk.id)
+        return joined is not None and await self._rooms.is_member(joined, peer)
+
+    # --- what is shown ----------------------------------------------------------------------------------------------
+
+    def _on_shown(self, talk: Talk, item: Shown, delayed: bool, verified: bool) -> None:
+        statement = item.statement
+        if isinstance(statement.body.content, SetTopic):
+            joined = self._rooms.get(talk.id)
+            if joined is not None and joined.room.take_topic(statement, item.depth):
+                by = self._people.shown(statement.author.name, statement.author.peer)
+                topic = clean_topic(joined.room.topic)
+                self._core.emit(TopicChanged(room=joined.room.name, user=by, by=by, topic=topic))
+                self._rooms.relist(joined)
+            return
+        event = self._message_event(talk, statement.raw, delayed=delayed, verified=verified)
+        if event is not None and not (self._people.is_ignored(statement.author.peer) and not event.own):
+            self._core.emit(event)
+
+    def _message_event(self, talk: Talk, raw: bytes, *, delayed: bool, verified: bool) -> MessageArrived | None:
+        me = self._core.me
+        statement = open_statement(raw, self._core.parameters.network_id)
+        author = statement.author
+        own = author.peer == me.peer
+        if own:
+            sender = me.name
+        else:
+            sender = author.name if verified else f"{author.name}#{fingerprint(author.peer)}"
+        return message_event(
+            statement,
+            room=None if talk.direct else talk.name,
+            sender=sender,
+            recipient=(talk.name if own else me.name) if talk.direct else None,
+            own=own,
+            delayed=delayed,
+            verified=verified,
+            muted=talk.muted,
+            my_name=me.name,
+        )
+
+    async def _show_presence(self, changes: list[PresenceChange]) -> None:
+        for change in changes:
+            if change.peer == self._core.me.peer:
+                continue
+            if await self._people.check(change.name, change.peer) is Standing.RIGHTFUL:
+                self._core.emit(PresenceChanged(user=change.name, online=change.online))
+
+    def _tell_disk_trouble(self, error: sqlite3.Error) -> None:
+        self._stream.put(
+            ErrorShown(
+                code="disk",
+                message=f"cannot write to {self._settings.data_dir}: {error}",
+                hint="Make room on the disk: what was said is kept in memory and written as soon as there is.",
+            )
+        )
+
+    # --- what faces call --------------------------------------------------------------------------------------------
+
+    def events(self) -> AsyncIterator[Event]:
+        """Everything to show, in order, until `bye`. One reader."""
+        return self._stream.read()
+
+    def close_events(self) -> None:
+        """No more events: the reader ends once it has read what is there."""
+        self._stream.close()
+
+    async def perform(self, intent: intents.Intent) -> None:
+        """Do what the user wants. A mistake of theirs or trouble with the network is emitted as `error`, nothing ends."""
+        try:
+            await self._perform(intent)
+        except RemoteMisbehaved as error:
+            log.warning("another node misbehaved: %s", error)
+            self._core.emit(ErrorShown(code="nobody-reachable", message=str(error), hint="Try again in a moment."))
+        except DhtChatError as error:
+            self._core.emit(ErrorShown(code=error.code, message=clean(str(error)), hint=clean(error.hint)))
+
+    async def _perform(self, intent: intents.Intent) -> None:
+        match intent:
+            case intents.SayTo(text, target, action):
+                await self._say(text, target, action=action)
+            case intents.JoinRoom(room, topic):
+                await self._join(room, topic)
+            case intents.PartRoom(room):
+                await self._part(room)
+            case intents.OpenQuery(name):
+                person = await self._other_person(name)
+                await self._talks.open_direct(person.peer, person.name)
+                self._set_target(person.name)
+            case intents.SwitchTo(target):
+                await self._switch(target)
+            case intents.ListRooms(prefix):
+                await self._core.journal.flush()
+                found = await self._rooms.directory(_room_prefix(prefix))
+                self._core.emit(RoomsListed(rooms=found))
+            case intents.ListUsers(prefix, everyone):
+                await self._list_users(prefix.lower(), everyone=everyone)
+            case intents.ListNames(room):
+                await self._list_names(room)
+            case intents.WhoIs(name):
+                await self._who_is(name)
+            case intents.ChangeTopic(text, room):
+                self._change_topic(self._room_meant(room), text)
+            case intents.ShowHistory(count, target):
+                await self._show_history(count, target)
+            case intents.SetAway(text):
+                self._away = text
+                self._publish()
+                self._announce_to_all()
+                self._core.emit(Notice(message="you are back" if text is None else f"you are away: {clean(text)}"))
+            case intents.Ignore(name, ignored):
+                person = await self._other_person(name)
+                self._people.set_ignored(person, ignored)
+                verb = "ignore" if ignored else "no longer ignore"
+                self._core.emit(Notice(message=f"you {verb} {person.name}"))
+            case intents.Mute(target):
+                talk = await self._talk_meant(target)
+                self._talks.set_muted(talk, not talk.muted)
+                self._core.emit(Notice(message=f"{talk.name} is {'muted' if talk.muted else 'no longer muted'}"))
+            case intents.ShowHelp(command):
+                self._core.emit(Help(commands=help_lines(command)))
+            case intents.ShowStatus():
+                self._show_status()
+            case intents.Quit():
+                await self.leave()
+
+    async def _say(self, text: str, target: str | None, *, action: bool) -> None:
+        text = text.rstrip("\n")
+        if len(text) > TEXT_CHARACTERS_MAX or len(text.encode("utf-8", "replace")) > TEXT_BYTES_MAX:
+            raise TooLong(f"a line has at most {TEXT_CHARACTERS_MAX} characters and {TEXT_BYTES_MAX} bytes")
+        if not text:
+            return
+        text = text.encode("utf-8", "replace").decode()  # a lone surrogate cannot travel
+        talk = await self._talk_meant(target)
+        wait_s = self._pacer.take(self._core.now_s())
+        if wait_s:
+            await asyncio.sleep(wait_s)
+        if talk.direct:
+            self._exchange.say(talk, Say(text, action), [talk.peer])
+            self._keeper.poke()
+        else:
+            joined = self._rooms.get(talk.id)
+            if joined is None:
+                raise NoSuchRoom(f"you are no longer in {talk.name}")
+            self._exchange.say(talk, Say(text, action), joined.room.people())
+
+    async def _talk_meant(self, target: str | None) -> Talk:
+        """The talk a user names, or the current one."""
+        target = target or self._target
+        if target is None:
+            raise BadCommand("there is nobody to say it to yet", hint="Use /join #room, or /query NAME.")
+        if target.startswith("#"):
+            return self._room_meant(target).talk
+        person = await self._other_person(target)
+        return await self._talks.open_direct(person.peer, person.name)
+
+    async def _other_person(self, name: str) -> Person:
+        person = await self._people.find(name)
+        if person.peer == self._core.me.peer:
+            raise NoSuchUser("that is you", hint="Name somebody else; see /users.")
+        return person
+
+    def _room_meant(self, room: str | None) -> JoinedRoom:
+        name = room or self._target
+        if name is None or not name.startswith("#"):
+            raise NoSuchRoom("which room?", hint="Name it, or make it the current target with /switch #room.")
+        name = fold_room(name)
+        joined = self._rooms.by_name(name)
+        if joined is None:
+            raise NoSuchRoom(f"you are not in {name}", hint=f"Enter it with /join {name}.")
+        return joined
+
+    def _set_target(self, target: str | None) -> None:
+        if target != self._target:
+            self._target = target
+            self._core.emit(TargetChanged(target=target))
+
+    async def _switch(self, target: str) -> None:
+        talk = await self._talk_meant(target)
+        self._set_target(talk.name)
+
+    async def _join(self, room: str, topic: str | None) -> None:
+        name = fold_room(room)
+        if topic:
+            _check_topic(topic)
+        already = self._rooms.by_name(name) is not None
+        joined, created = await self._rooms.join(name)
+        self._set_target(name)
+        if already:
+            return
+        await self._take_stored_topic(joined)
+        self._keeper.poke()
+        await self._greet_members(joined)
+        if joined.room.topic and not topic:
+            text = clean_topic(joined.room.topic)
+            self._core.emit(TopicChanged(room=name, user=joined.room.topic_by, by=None, topic=text))
+        if topic and (created or topic != joined.room.topic):
+            self._exchange.say(joined.talk, SetTopic(topic), joined.room.people())
+        await self._rooms.upkeep()
+
+    async def _take_stored_topic(self, joined: JoinedRoom) -> None:
+        """What our own history knows of the topic."""
+        rows = await self._core.journal.read(self._core.store.last_statements, joined.talk.id, HISTORY_LINES_MAX)
+        for row in rows:
+            statement = open_statement(row.raw, self._core.parameters.network_id)
+            joined.room.take_topic(statement, row.depth)
+
+    async def _greet_members(self, joined: JoinedRoom) -> None:
+        """Those who have a link with us already learn at once that we came in."""
+        record = self._dht.make(f"member:{joined.room.name}", gone=False)
+        for link in self._neighbours(joined.talk):
+            if record is not None:
+                link.send_soon(Announce([record.raw]))
+            with contextlib.suppress(NetworkTrouble):
+                await self._exchange.send_have(link, joined.talk, answer=True)
+
+    async def _part(self, room: str | None) -> None:
+        joined = self._room_meant(room)
+        neighbours = self._neighbours(joined.talk)
+        record = self._dht.make(f"member:{joined.room.name}", gone=True)
+        await self._rooms.part(joined.room.name)
+        for link in neighbours:
+            if record is not None:
+                link.send_soon(Announce([record.raw]))
+        if self._target == joined.room.name:
+            remaining = self._rooms.joined()
+            self._set_target(remaining[-1].room.name if remaining else None)
+        self._keeper.poke()
+
+    def _announce_to_all(self) -> None:
+        for record in self._own_records():
+            for link in self._pool.links():
+                link.send_soon(Announce([record.raw]))
+
+    async def _list_users(self, prefix: str, *, everyone: bool) -> None:
+        with contextlib.suppress(NetworkTrouble):
+            await self._read_directory()
+        core = self._core
+        online = self._attendance.online(core.now_s()) | {core.me.peer: core.me.name}
+        entries = []
+        for peer, name in online.items():
+            if name.startswith(prefix) and await self._people.check(name, peer) is Standing.RIGHTFUL:
+                away = self._away if peer == core.me.peer else self._attendance.away_of(peer)
+                entries.append(
+                    UserEntry(
+                        name=name,
+                        fingerprint=fingerprint(peer),
+                        online=True,
+                        away=clean(away, single_line=True) if away else away,
+                    )
+                )
+        if everyone:
+            entries += [
+                UserEntry(name=person.name, fingerprint=fingerprint(person.peer), online=False)
+                for person in self._people.pinned()
+                if person.peer not in online and person.name.startswith(prefix)
+            ]
+        core.emit(Users(users=sorted(entries, key=lambda entry: entry.name)))
+
+    async def _list_names(self, room: str | None) -> None:
+        joined = self._room_meant(room)
+        await self._rooms.read_members(joined)
+        core = self._core
+        online = self._attendance.online(core.now_s()) | {core.me.peer: core.me.name}
+        people = joined.room.people() | {core.me.peer: core.me.name}
+        members = [
+            MemberEntry(
+                name=self._people.shown(name, peer),
+                role="owner" if peer == joined.room.owner else "speaker",
+                online=peer in online,
+            )
+            for peer, name in people.items()
+        ]
+        core.emit(Names(room=joined.room.name, members=sorted(members, key=lambda member: member.name)))
+
+    async def _who_is(self, name: str) -> None:
+        core = self._core
+        login = parse_login(name)
+        person = await self._people.find(name)
+        reading = await self._people.account_of(login.name)
+        await self._keeper.read_now(person.peer)
+        mine = person.peer == core.me.peer
+        since_s = self.since_s if mine else self._attendance.since_of(person.peer)
+        if since_s is None and reading.owner is not None and reading.owner.key == person.peer:
+            since_s = reading.owner.body.created_at_s
+        away = self._away if mine else self._attendance.away_of(person.peer)
+        rooms = [joined.room.name for joined in self._rooms.joined() if mine or joined.room.is_member(person.peer)]
+        core.emit(
+            WhoIsAnswer(
+                name=person.name,
+                fingerprint=fingerprint(person.peer),
+                key_changed=self._people.key_changed(login.name, reading),
+                online=mine or person.peer in self._attendance.online(core.now_s()),
+                rooms=sorted(rooms),
+                since=rfc3339(int(since_s * 1000)) if since_s is not None else None,
+                away=clean(away, single_line=True) if away else away,
+            )
+        )
+
+    def _change_topic(self, joined: JoinedRoom, text: str | None) -> None:
+        if text is None:
+            room = joined.room
+            self._core.emit(TopicChanged(room=room.name, user=room.topic_by, by=None, topic=clean_topic(room.topic)))
+            return
+        _check_topic(text)
+        self._exchange.say(joined.talk, SetTopic(text), joined.room.people())
+
+    async def _show_history(self, count: int, target: str | None) -> None:
+        talk = await self._talk_meant(target)
+        await self._core.journal.flush()
+        rows = await self._core.journal.read(self._core.store.last_statements, talk.id, min(count, HISTORY_LINES_MAX))
+        messages = [
+            event
+            for row in rows
+            if (event := self._message_event(talk, row.raw, delayed=row.delayed, verified=row.verified))
+        ]
+        self._core.emit(History(target=talk.name, messages=messages))
+
+    def _show_status(self) -> None:
+        self._core.emit(
+            PeerStatus(
+                user=self._core.me.name,
+                address=str(self.address),
+                peers=len(self._dht.contacts()),
+                links=len(self._pool.links()),
+                rooms=sorted(joined.room.name for joined in self._rooms.joined()),
+                since=rfc3339(int(self.since_s * 1000)),
+            )
+        )
+
+
+class _Owned:
+    """A `TaskGroup` that ends its tasks when its block ends, instead of waiting for them."""
+
+    def __init__(self) -> None:
+        self._group = asyncio.TaskGroup()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        await self._group.__aenter__()
+        return self
+
+    def create_task(self, body: Coroutine[Any, Any, None], name: str) -> None:
+        task = self._group.create_task(body, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def __aexit__(self, *exc_info: Any) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        await self._group.__aexit__(*exc_info)
+
+
+def _check_topic(text: str) -> None:
+    if len(text) > TOPIC_CHARACTERS_MAX or len(text.encode("utf-8", "replace")) > TOPIC_BYTES_MAX:
+        raise TooLong(
+            f"a topic has at most {TOPIC_CHARACTERS_MAX} characters and {TOPIC_BYTES_MAX} bytes", hint="Shorten it."
+        )
+
+
+def _room_prefix(prefix: str) -> str:
+    prefix = prefix.lower()
+    return prefix if prefix.startswith("#") else f"#{prefix}"

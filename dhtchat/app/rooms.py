@@ -1,0 +1,265 @@
+"""Rooms on the network: find or create, membership kept fresh, rosters read, directory listings."""
+
+import asyncio
+from collections import Counter
+from typing import NamedTuple
+
+from dhtchat.app.core import Core
+from dhtchat.app.people import People
+from dhtchat.app.talks import Talk, Talks
+from dhtchat.chat.events import Joined, Parted, RoomEntry
+from dhtchat.chat.markup import clean
+from dhtchat.chat.room import MemberChange, Room
+from dhtchat.errors import NetworkTrouble, NoSuchRoom, TooFewAnswered
+from dhtchat.ids import DeviceId, PeerId, RoomId
+from dhtchat.limits import LISTED_ROOMS_MAX, LOOKUPS_AT_ONCE, MEMBER_CHECK_INTERVAL_S, PEOPLE_POLL_S
+from dhtchat.peer.pool import LinkPool
+from dhtchat.records.envelope import Body, Signed
+from dhtchat.records.listing import RoomListing, room_directory_key
+from dhtchat.records.membership import Membership, membership_key
+from dhtchat.records.room import RoomGenesis, create_room, room_key
+
+
+class JoinedRoom(NamedTuple):
+    room: Room
+    talk: Talk
+
+
+class Rooms:
+    """The rooms this device is in, and the directory of all."""
+
+    def __init__(self, core: Core, people: People, talks: Talks, pool: LinkPool) -> None:
+        self._core = core
+        self._people = people
+        self._talks = talks
+        self._pool = pool
+        self._joined: dict[RoomId, JoinedRoom] = {}
+        self._listing: set[RoomId] = set()
+        self._read_at_s: dict[RoomId, float] = {}
+        self._known_genesis: dict[RoomId, str] = {}
+        """Rooms whose genesis was checked against the votes, by name."""
+
+    # --- those we are in ---
+
+    def joined(self) -> list[JoinedRoom]:
+        return list(self._joined.values())
+
+    def get(self, room_id: bytes) -> JoinedRoom | None:
+        return self._joined.get(RoomId(room_id))
+
+    def by_name(self, name: str) -> JoinedRoom | None:
+        return next((joined for joined in self._joined.values() if joined.room.name == name), None)
+
+    async def join(self, name: str) -> tuple[JoinedRoom, bool]:
+        """Enter a room, creating it if it is free; whether it was created. `name` is folded. Raises `NetworkTrouble`."""
+        existing = self.by_name(name)
+        if existing is not None:
+            return existing, False
+        genesis, created = await self._find_or_create(name)
+        room = Room(genesis)
+        talk = await self._talks.open_room(room.id, name)
+        joined = self._joined[room.id] = JoinedRoom(room, talk)
+        self._core.dht.keep(
+            f"member:{name}", self._membership(room), refresh_s=self._core.parameters.presence_refresh_s
+        )
+        self._core.emit(Joined(room=name, user=self._core.me.name))
+        await self.read_members(joined, quietly=True)
+        return joined, created
+
+    async def _find_or_create(self, name: str) -> tuple[Signed[RoomGenesis], bool]:
+        core = self._core
+        reading = await core.dht.read_claims(room_key(name))
+        if reading.owner is None:
+            if not reading.decision.certain:
+                raise TooFewAnswered(f"too few nodes answered to find {name}")
+
+            def make() -> Signed[RoomGenesis]:
+                return create_room(
+                    name,
+                    core.me.identity,
+                    parameters=core.parameters,
+                    source=core.runtime.random,
+                    now_s=core.wall_s(),
+                )
+
+            genesis = await core.runtime.run_blocking(make)
+            reading = await core.dht.claim(genesis)
+            if reading.owner == genesis:
+                return genesis, True
+        if reading.owner is None or not isinstance(reading.owner.body, RoomGenesis):
+            raise TooFewAnswered(f"too few nodes answered to create {name}")
+        return reading.owner, False
+
+    def _membership(self, room: Room):  # type: ignore[no-untyped-def]
+        core = self._core
+
+        def make(sequence: int, issued_at_s: int, gone: bool) -> Signed[Body]:
+            ttl_s = core.parameters.presence_ttl_s
+            return core.sign_own(Membership(room.id, core.me.name, core.me.device, sequence, issued_at_s, ttl_s, gone))
+
+        return make
+
+    async def part(self, name: str) -> JoinedRoom:
+        """Leave, and say so. Raises `NoSuchRoom`."""
+        joined = self.by_name(name)
+        if joined is None:
+            raise NoSuchRoom(f"you are not in {name}")
+        del self._joined[joined.room.id]
+        self._talks.close(joined.room.id)
+        self._core.emit(Parted(room=name, user=self._core.me.name))
+        if joined.room.id in self._listing:
+            self._listing.discard(joined.room.id)
+            await self._core.dht.drop(f"listing:{name}")
+        await self._core.dht.drop(f"member:{name}")
+        return joined
+
+    async def read_members(self, joined: JoinedRoom, *, quietly: bool = False) -> bool:
+        """Ask the replicas who is in; whether any answered. `quietly`: those found are no news (we just came in)."""
+        room = joined.room
+        self._read_at_s[room.id] = self._core.now_s()
+        try:
+            reading = await self._core.dht.read_set(membership_key(room.id), Membership)
+        except NetworkTrouble:
+            return False
+        if not reading.answered:
+            return False
+        linked = {link.author.device for link in self._pool.links()}
+        listed = [(entry, self._core.life_s(entry)) for entry in reading.entries]
+        changes = room.reconcile(listed, linked, self._core.now_s())  # type: ignore[arg-type]
+        await self._announce(joined, [] if quietly else changes)
+        if quietly:
+            for peer, name in room.people().items():
+                await self._people.check(name, peer)
+        return True
+
+    async def learn_member(self, record: Signed[Membership]) -> None:
+        """A neighbour says that it came or went."""
+        joined = self.get(record.body.room)
+        if joined is not None:
+            changes = joined.room.learn_member(record, life_s=self._core.life_s(record), now_s=self._core.now_s())
+            await self._announce(joined, changes)
+
+    async def _announce(self, joined: JoinedRoom, changes: list[MemberChange]) -> None:
+        for change in changes:
+            if change.peer == self._core.me.peer:
+                continue
+            await self._people.check(change.name, change.peer)
+            kind = Joined if change.joined else Parted
+            self._core.emit(kind(room=joined.room.name, user=self._people.shown(change.name, change.peer)))
+
+    async def is_member(self, joined: JoinedRoom, peer: PeerId) -> bool:
+        """Asks the replicas once more, at most every few seconds, before it says no."""
+        if peer == self._core.me.peer or joined.room.is_member(peer):
+            return True
+        last = self._read_at_s.get(joined.room.id, float("-inf"))
+        if self._core.now_s() - last < MEMBER_CHECK_INTERVAL_S:
+            return False
+        await self.read_members(joined)
+        return joined.room.is_member(peer)
+
+    async def upkeep(self) -> None:
+        """Read rosters that are due, and keep or leave the directory entries as the roster says whose turn it is."""
+        for joined in self.joined():
+            due = self._read_at_s.get(joined.room.id, 0.0) + self._core.runtime.jitter(PEOPLE_POLL_S)
+            if self._core.now_s() >= due:
+                await self.read_members(joined)
+            if joined.room.id in self._joined:
+                await self._keep_listing(joined)
+
+    async def _keep_listing(self, joined: JoinedRoom) -> None:
+        room, slot = joined.room, f"listing:{joined.room.name}"
+        mine = room.lists(self._core.me.device)
+        if mine and room.id not in self._listing:
+            self._listing.add(room.id)
+            self._core.dht.keep(slot, self._room_listing(room), refresh_s=self._core.parameters.presence_refresh_s)
+        elif not mine and room.id in self._listing:
+            # Left to die by itself: the entry of those whose turn it is now may not be everywhere yet.
+            self._listing.discard(room.id)
+            self._core.dht.forget(slot)
+
+    def _room_listing(self, room: Room):  # type: ignore[no-untyped-def]
+        core = self._core
+
+        def make(sequence: int, issued_at_s: int, gone: bool) -> Signed[Body]:
+            ttl_s = core.parameters.presence_ttl_s
+            members = max(1, len(room.people() | {core.me.peer: core.me.name}))
+            return core.sign_own(
+                RoomListing(room.name, room.id, room.topic, members, sequence, issued_at_s, ttl_s, gone)
+            )
+
+        return make
+
+    def republish(self, joined: JoinedRoom) -> None:
+        """The network came back: say at once that we are in, and list the room if that is ours to do."""
+        refresh_s = self._core.parameters.presence_refresh_s
+        self._core.dht.keep(f"member:{joined.room.name}", self._membership(joined.room), refresh_s=refresh_s)
+        self.relist(joined)
+
+    def relist(self, joined: JoinedRoom) -> None:
+        """The topic changed: tell the directory now, if the listing is ours to keep."""
+        if joined.room.id in self._listing:
+            self._core.dht.keep(
+                f"listing:{joined.room.name}",
+                self._room_listing(joined.room),
+                refresh_s=self._core.parameters.presence_refresh_s,
+            )
+
+    def wanted_devices(self) -> dict[DeviceId, PeerId]:
+        """Everybody in our rooms: up to some tens of members everyone is linked to everyone."""
+        wanted: dict[DeviceId, PeerId] = {}
+        for joined in self.joined():
+            wanted |= joined.room.devices()
+        return wanted
+
+    # --- all of them ---
+
+    async def directory(self, prefix: str) -> list[RoomEntry]:
+        """Public rooms whose name starts with `prefix`, sorted by name, each checked before it is believed.
+
+        A listing is anybody's word: the room must be the one that owns its name, and only listings signed by people who
+        are in it count.
+        """
+        reading = await self._core.dht.read_set(room_directory_key(), RoomListing)
+        listings: dict[RoomId, list[Signed[RoomListing]]] = {}
+        for entry in reading.entries:
+            if isinstance(entry.body, RoomListing) and entry.body.name.startswith(prefix):
+                listings.setdefault(RoomId(entry.body.room), []).append(entry)
+        by_name = sorted(listings.items(), key=lambda item: item[1][0].body.name)[:LISTED_ROOMS_MAX]
+        limit = asyncio.Semaphore(LOOKUPS_AT_ONCE)
+
+        async def checked(room: RoomId, found: list[Signed[RoomListing]]) -> RoomEntry | None:
+            async with limit:
+                return await self._checked_entry(room, found)
+
+        entries = await asyncio.gather(*(checked(room, found) for room, found in by_name))
+        return sorted((entry for entry in entries if entry is not None), key=lambda entry: entry.name)
+
+    async def _checked_entry(self, room_id: RoomId, listings: list[Signed[RoomListing]]) -> RoomEntry | None:
+        joined = self.get(room_id)
+        if joined is not None:
+            room = joined.room
+            people = room.people() | {self._core.me.peer: self._core.me.name}
+            return RoomEntry(name=room.name, topic=clean_topic(room.topic), members=len(people), joined=True)
+        names = {listing.body.name for listing in listings}
+        name = self._known_genesis.get(room_id)
+        if name is None:
+            for candidate in sorted(names):
+                reading = await self._core.dht.read_claims(room_key(candidate))
+                if reading.owner is not None and reading.owner.digest == room_id:
+                    name = self._known_genesis[room_id] = candidate
+        if name is None:
+            return None
+        members = await self._core.dht.read_set(membership_key(room_id), Membership)
+        present = {entry.key for entry in members.entries}
+        believed = [entry.body for entry in listings if entry.key in present and entry.body.name == name]
+        if not present:
+            return None
+        topics = Counter(body.topic for body in believed)
+        newest = {body.topic: body.sequence for body in sorted(believed, key=lambda body: body.sequence)}
+        topic = max(topics, key=lambda text: (topics[text], newest[text]), default="")
+        return RoomEntry(name=name, topic=clean_topic(topic), members=len(present))
+
+
+def clean_topic(topic: str) -> str:
+    """No topic is shown as no topic, not as something unprintable."""
+    return clean(topic, single_line=True) if topic else ""

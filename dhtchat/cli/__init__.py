@@ -1,0 +1,1 @@
+"""The face for shells, scripts and screen readers: commands and line mode."""

@@ -1,0 +1,158 @@
+"""Line mode: lines in, lines out. A screen reader, a pipe and a test can use it."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING
+
+from dhtchat.app.node import ChatNode
+from dhtchat.app.paths import last_login
+from dhtchat.chat import intents
+from dhtchat.chat.commands import parse_line
+from dhtchat.chat.events import ErrorShown, Event, Notice, StatusChanged
+from dhtchat.chat.markup import clean
+from dhtchat.cli.errors import INTERRUPTED
+from dhtchat.cli.output import Output
+from dhtchat.cli.passwords import PasswordOptions, StandardInput, read_new_password, read_password
+from dhtchat.cli.running import run_until_done
+from dhtchat.errors import BadUsage, DhtChatError
+from dhtchat.ids import Login, fold_room, parse_login
+from dhtchat.limits import OUTGOING_LINES_MAX
+from dhtchat.runtime import real_runtime
+
+if TYPE_CHECKING:
+    from dhtchat.app.settings import Settings
+
+_QUEUED_NOTICE_S = 2.0
+"""A private line that has not left after this long is mentioned: whoever wrote it should know."""
+
+
+def join(
+    settings: "Settings", name: str | None, rooms: list[str], options: PasswordOptions, *, create: bool, json: bool
+) -> int:
+    """Log in and chat until the input ends. Returns the exit code."""
+    login, profile = _who(settings, name)
+    folded = [fold_room(room) for room in rooms]
+    standard_input = StandardInput()
+    if create:
+        password = read_new_password(login.name, options, standard_input)
+    else:
+        password = read_password(options, standard_input, prompt=f"Password of {login.name}: ")
+    face = LineMode(settings, login, profile, Output(json=json, user=login.name), json=json)
+    return run_until_done(face.run(password, folded, standard_input, create=create))
+
+
+def _who(settings: "Settings", name: str | None) -> tuple[Login, str]:
+    """Who logs in, and in which profile's folder."""
+    if name is None:
+        last = last_login(settings.data_dir, settings.parameters)
+        if last is None or (settings.profile and settings.profile != last[0]):
+            raise BadUsage("who are you?", hint="Name a user: dhtchat join NAME. New here? Add --register.")
+        return parse_login(last[1]), last[0]
+    login = parse_login(name)
+    return login, settings.profile or login.name
+
+
+class LineMode:
+    """One session at standard input and output."""
+
+    def __init__(self, settings: "Settings", login: Login, profile: str, output: Output, *, json: bool) -> None:
+        self._settings = settings
+        self._login = login
+        self._profile = profile
+        self._output = output
+        self._json = json
+        self._unsent: dict[str, asyncio.TimerHandle] = {}
+
+    async def run(self, password: str, rooms: list[str], standard_input: StandardInput, *, create: bool) -> int:
+        """Until the input ends, `/quit`, or a signal. Errors before `ready` are raised."""
+        async with ChatNode(self._settings, real_runtime()) as node:
+            printer = asyncio.create_task(self._print(node))
+            session = asyncio.current_task()
+            if session is not None:
+                self._output.on_closed = session.cancel  # nobody reads us any more: leave in good order
+            try:
+                await node.connect(self._profile)
+                if create:
+                    await node.register(self._login.name, password)
+                await node.log_in(self._login, password)
+                await node.go_online()
+                for room in rooms:
+                    await node.perform(intents.JoinRoom(room))
+                await self._talk(node, standard_input)
+            except asyncio.CancelledError:
+                await node.leave(flush=False)
+                return INTERRUPTED
+            finally:
+                # Whatever happened, what is to be shown is shown.
+                node.close_events()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await printer
+        return 0
+
+    async def _talk(self, node: ChatNode, standard_input: StandardInput) -> None:
+        async with contextlib.aclosing(read_lines(standard_input)) as lines:
+            async for line in lines:
+                try:
+                    intent = parse_line(line)
+                except DhtChatError as error:
+                    self._output.show(
+                        ErrorShown(
+                            code=error.code,
+                            message=clean(str(error), single_line=True),
+                            hint=clean(error.hint, single_line=True),
+                        )
+                    )
+                    continue
+                if isinstance(intent, intents.Quit):
+                    break
+                if intent is not None:
+                    await node.perform(intent)
+        await node.leave()
+
+    async def _print(self, node: ChatNode) -> None:
+        async for event in node.events():
+            if self._json or not isinstance(event, StatusChanged):
+                self._output.show(event)
+            else:
+                self._watch_status(event)
+
+    def _watch_status(self, event: StatusChanged) -> None:
+        """Most states are noise on a plain screen; that a private line stays here is not."""
+        waiting = self._unsent.pop(event.id, None)
+        if waiting is not None:
+            waiting.cancel()
+        if event.state == "failed":
+            self._output.show(event)
+        elif event.state == "queued" and event.members is None:
+            loop = asyncio.get_running_loop()
+            self._unsent[event.id] = loop.call_later(_QUEUED_NOTICE_S, self._mention, event)
+
+    def _mention(self, event: Event) -> None:
+        self._output.show(Notice(message="not reachable right now: your line is kept and goes out when they are back"))
+
+
+async def read_lines(standard_input: StandardInput) -> AsyncGenerator[str, None]:
+    """Lines as they are typed, read in a thread of their own that ends with the program.
+
+    The thread reads ahead by at most OUTGOING_LINES_MAX lines; then whoever writes to us has to wait.
+    """
+    loop = asyncio.get_running_loop()
+    lines: asyncio.Queue[str | None] = asyncio.Queue()
+    room = threading.Semaphore(OUTGOING_LINES_MAX)
+
+    def feed() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody wants lines any more
+            while True:
+                room.acquire()
+                line = standard_input.read_text()
+                loop.call_soon_threadsafe(lines.put_nowait, line)
+                if line is None:
+                    return
+
+    # A daemon: waiting for a line that never comes must not keep the program from ending.
+    threading.Thread(target=feed, name="standard-input", daemon=True).start()
+    while (line := await lines.get()) is not None:
+        room.release()
+        yield line

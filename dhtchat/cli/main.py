@@ -1,0 +1,244 @@
+"""The commands. Each gathers what the user gave, loads what it needs late, and hands over.
+
+Loading late is what keeps `--help` as quick as a bare Typer program: nothing heavy may be imported at the top.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from dhtchat.app.settings import Settings
+    from dhtchat.cli.passwords import PasswordOptions
+
+app = typer.Typer(
+    help="Chat that needs nobody's server: peers find each other through a DHT and talk over TLS.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+DataDir = Annotated[Path | None, typer.Option("--data-dir", metavar="DIR", help="Where everything is kept.")]
+Profile = Annotated[str | None, typer.Option("--profile", metavar="NAME", help="Whose folder; default: the user name.")]
+Verbose = Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more on standard error; twice: all.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Only errors on standard error.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
+Bootstrap = Annotated[
+    list[str] | None,
+    typer.Option("--bootstrap", metavar="ADDR", help="A node to start from, HOST:PORT or HOST:PORT/KEY; repeatable."),
+]
+Host = Annotated[str | None, typer.Option("--host", metavar="H", help="Where to listen; default: all interfaces.")]
+Port = Annotated[
+    int | None, typer.Option("--port", metavar="P", min=0, max=65535, help="UDP port; default: a free one.")
+]
+Network = Annotated[
+    str, typer.Option("--network", metavar="FILE", help="'main', 'sim' or a file; see the operations guide.")
+]
+PasswordStdin = Annotated[
+    bool, typer.Option("--password-stdin", help="Read the password from the first line of standard input.")
+]
+PasswordFile = Annotated[
+    Path | None, typer.Option("--password-file", metavar="FILE", help="Read the password from the first line of FILE.")
+]
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit code. Whatever goes wrong is said in two lines."""
+    from dhtchat.cli.errors import report
+
+    os.umask(0o077)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = app(arguments, prog_name="dhtchat", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last stop: `report` keeps a bug's traceback
+        return report(
+            error, folder=_data_dir(arguments), json="--json" in arguments, stdout=sys.stdout, stderr=sys.stderr
+        )
+
+
+def _data_dir(arguments: list[str]) -> Path:
+    """Where a bug's traceback goes, as far as the arguments can be understood."""
+    from dhtchat.app.paths import default_data_dir
+
+    for number, argument in enumerate(arguments):
+        if argument == "--data-dir" and number + 1 < len(arguments):
+            return Path(arguments[number + 1])
+        if argument.startswith("--data-dir="):
+            return Path(argument.partition("=")[2])
+    return default_data_dir()
+
+
+def _settings(
+    data_dir: Path | None,
+    profile: str | None,
+    bootstrap: list[str] | None,
+    host: str | None,
+    port: int | None,
+    network: str,
+    *,
+    verbose: int,
+    quiet: bool,
+) -> "Settings":
+    import logging
+
+    from dhtchat.app.paths import default_data_dir
+    from dhtchat.app.settings import Settings, bootstrap_addresses
+    from dhtchat.parameters import load_parameters
+
+    levels = [logging.WARNING, logging.INFO, logging.DEBUG]
+    level = logging.ERROR if quiet else levels[min(verbose, 2)]
+    logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    return Settings(
+        data_dir=data_dir or default_data_dir(),
+        profile=profile,
+        parameters=load_parameters(network),
+        bootstrap=bootstrap_addresses(bootstrap or []),
+        host=host,
+        port=port,
+    )
+
+
+def _password_options(from_stdin: bool, file: Path | None) -> "PasswordOptions":
+    from dhtchat.cli.passwords import PasswordOptions
+
+    return PasswordOptions(from_stdin, file)
+
+
+@app.command()
+def register(
+    name: Annotated[str, typer.Argument(help="The user name to take: 3 to 24 of a-z, 0-9, '_' and '-'.")],
+    bootstrap: Bootstrap = None,
+    host: Host = None,
+    port: Port = None,
+    network: Network = "main",
+    password_stdin: PasswordStdin = False,
+    password_file: PasswordFile = None,
+    data_dir: DataDir = None,
+    profile: Profile = None,
+    json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> int:
+    """Create an account."""
+    settings = _settings(data_dir, profile, bootstrap, host, port, network, verbose=verbose, quiet=quiet)
+    from dhtchat.cli.account_commands import register as command
+
+    return command(settings, name, _password_options(password_stdin, password_file), json=json)
+
+
+@app.command()
+def passwd(
+    name: Annotated[str, typer.Argument(help="The user name whose password changes.")],
+    bootstrap: Bootstrap = None,
+    host: Host = None,
+    port: Port = None,
+    network: Network = "main",
+    password_stdin: PasswordStdin = False,
+    password_file: PasswordFile = None,
+    data_dir: DataDir = None,
+    profile: Profile = None,
+    json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> int:
+    """Change the password: the old one first, then the new one."""
+    settings = _settings(data_dir, profile, bootstrap, host, port, network, verbose=verbose, quiet=quiet)
+    from dhtchat.cli.account_commands import passwd as command
+
+    return command(settings, name, _password_options(password_stdin, password_file), json=json)
+
+
+@app.command()
+def join(
+    name: Annotated[str | None, typer.Argument(help="Who you are; default: who was here last.")] = None,
+    room: Annotated[
+        list[str] | None, typer.Option("--room", metavar="ROOM", help="Enter this room; repeatable.")
+    ] = None,
+    create: Annotated[bool, typer.Option("--register", help="Create the account first.")] = False,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Lines in, lines out: for scripts and screen readers.")
+    ] = False,
+    bootstrap: Bootstrap = None,
+    host: Host = None,
+    port: Port = None,
+    network: Network = "main",
+    password_stdin: PasswordStdin = False,
+    password_file: PasswordFile = None,
+    data_dir: DataDir = None,
+    profile: Profile = None,
+    json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> int:
+    """Log in, go online and chat. Type /help there."""
+    settings = _settings(data_dir, profile, bootstrap, host, port, network, verbose=verbose, quiet=quiet)
+    from dhtchat.cli.line_mode import join as command
+
+    return command(
+        settings,
+        name,
+        room or [],
+        _password_options(password_stdin, password_file),
+        create=create,
+        json=json,
+    )
+
+
+@app.command()
+def bootstrap(
+    host: Host = None,
+    port: Annotated[
+        int, typer.Option("--port", metavar="P", min=0, max=65535, help="UDP port; 0 takes a free one.")
+    ] = 8468,
+    advertise: Annotated[
+        str | None, typer.Option("--advertise", metavar="HOST:PORT", help="The address others are told to use.")
+    ] = None,
+    metrics: Annotated[
+        str | None, typer.Option("--metrics", metavar="HOST:PORT", help="Serve Prometheus metrics there.")
+    ] = None,
+    check: Annotated[
+        str | None, typer.Option("--check", metavar="ADDR", help="Only ask whether a node answers there.")
+    ] = None,
+    others: Bootstrap = None,
+    network: Network = "main",
+    data_dir: DataDir = None,
+    profile: Profile = None,
+    json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> int:
+    """Run a bootstrap node: the door through which others come in."""
+    settings = _settings(data_dir, profile, others, host, port, network, verbose=verbose, quiet=quiet)
+    from dhtchat.cli import bootstrap_command
+
+    if check is not None:
+        return bootstrap_command.check(settings, check, json=json)
+    return bootstrap_command.serve(settings, advertise=advertise, metrics=metrics, json=json)
+
+
+@app.command()
+def demo(
+    peers: Annotated[int, typer.Option("--peers", min=3, max=9, help="How many people take part.")] = 3,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> int:
+    """Show it: a bootstrap node and peers on this machine, every step checked."""
+    from dhtchat.cli.demo import run_demo
+
+    return run_demo(peers, show_lines=verbose > 0, quiet=quiet)
+
+
+@app.callback(invoke_without_command=True)
+def _main(
+    version: Annotated[bool, typer.Option("--version", "-V", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        from dhtchat import __version__
+
+        typer.echo(f"dhtchat {__version__}")
+        raise typer.Exit

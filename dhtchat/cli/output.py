@@ -1,0 +1,46 @@
+"""Where events go: to standard output as text or JSON, errors to standard error as well. Ends quietly with the reader."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable
+from typing import TextIO
+
+from dhtchat.chat.events import ErrorShown, Event, to_json
+from dhtchat.cli.render import Renderer
+from dhtchat.cli.terminal import detect, make_safe
+
+
+class Output:
+    """One per process. `closed` once nobody reads standard output any more."""
+
+    def __init__(self, *, json: bool, user: str | None = None) -> None:
+        self._json = json
+        self._stdout: TextIO = make_safe(sys.stdout, json=json)
+        self._stderr: TextIO = make_safe(sys.stderr)
+        self._renderer = Renderer(detect(self._stdout), user)
+        self._error_renderer = Renderer(detect(self._stderr), user)
+        self.on_closed: Callable[[], object] = lambda: None
+        self._closed = False
+
+    def show(self, event: Event) -> None:
+        """One event. An error is two lines on standard error, and in JSON an object on standard output too."""
+        if isinstance(event, ErrorShown):
+            self._write(self._stderr, self._error_renderer.render(event))
+        if self._json:
+            self._write(self._stdout, to_json(event))
+        elif not isinstance(event, ErrorShown):
+            self._write(self._stdout, self._renderer.render(event))
+
+    def _write(self, stream: TextIO, text: str) -> None:
+        if self._closed:
+            return
+        try:
+            print(text, file=stream, flush=True)
+        except (BrokenPipeError, ValueError):
+            if stream is self._stdout:
+                self._closed = True
+                # What Python still holds for the pipe would raise once more when the interpreter ends.
+                with contextlib.suppress(OSError, ValueError):
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+                self.on_closed()

@@ -1,0 +1,58 @@
+"""This node as one of the replicas: what it answers to others, and to itself when it is near enough to a key."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import cast
+
+from dhtchat.dht.claiming import VoteKeeper
+from dhtchat.dht.opener import RecordOpener
+from dhtchat.dht.storage import HeldEntry, Kept, RecordStorage
+from dhtchat.ids import RecordKey
+from dhtchat.parameters import NetworkParameters
+from dhtchat.records.acceptance import Reason, Verdict, judge
+from dhtchat.records.kinds import DurableRecord, SoftRecord, is_durable
+from dhtchat.runtime import Clock
+
+
+class OwnReplica:
+    """Whatever comes in is verified and judged first, whoever it comes from."""
+
+    def __init__(
+        self,
+        storage: RecordStorage,
+        votes: VoteKeeper,
+        opener: RecordOpener,
+        *,
+        parameters: NetworkParameters,
+        clock: Clock,
+    ) -> None:
+        self._storage = storage
+        self._votes = votes
+        self._opener = opener
+        self._parameters = parameters
+        self._clock = clock
+
+    def claims(self, key: RecordKey) -> list[DurableRecord] | None:
+        """In order of arrival, the vote first; None while the vote is not fixed."""
+        return self._votes.claims(key)
+
+    def entries(self, key: RecordKey, kind: str, after: bytes = b"") -> Iterator[HeldEntry]:
+        """Those alive behind the entry id `after`, by entry id."""
+        return self._storage.entries(key, kind, after)
+
+    def offer(
+        self, key: RecordKey, raw: bytes, remaining_s: float | None = None
+    ) -> "Kept | asyncio.Future[Kept] | None":
+        """What becomes of a record: known at once, once the vote is fixed, or None when too many stores wait for that."""
+        record = self._opener.open(raw)
+        if record is None:
+            return Kept(Verdict.REFUSED, Reason.MALFORMED, 0)
+        if not is_durable(record):
+            return self._storage.offer_entry(key, cast(SoftRecord, record), remaining_s)
+        judgement = judge(record, None, key=key, now_s=self._clock.wall(), parameters=self._parameters)
+        if not judgement.accepted:
+            return Kept(Verdict.REFUSED, judgement.reason, 0)
+        if self._votes.is_full(key):
+            return None
+        answer = self._votes.offer(key, cast(DurableRecord, record))
+        return answer.result() if answer.done() else answer

@@ -1,0 +1,294 @@
+"""The nodes responsible for a key, ourselves among them when we are near enough, and what can be done with all at once.
+
+Whatever they answer is verified and judged before it is believed, our own answer too. Who turns out to lack something is
+given it in the background (read repair), as the signed bytes it came in.
+"""
+
+import asyncio
+import heapq
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple, cast
+
+from dhtchat.dht.claiming import ClaimReading, Tally
+from dhtchat.dht.contact import Contact
+from dhtchat.dht.crawler import Found
+from dhtchat.dht.opener import RecordOpener
+from dhtchat.dht.protocol import Declined, DhtProtocol
+from dhtchat.dht.replica import OwnReplica
+from dhtchat.dht.sets import SetMerge, SetReading
+from dhtchat.dht.storage import HeldEntry, Kept, claim_of
+from dhtchat.dht.wire import MS_PER_S
+from dhtchat.errors import NetworkTrouble
+from dhtchat.ids import RecordKey, distance
+from dhtchat.limits import (
+    REPAIRS_OPEN_MAX,
+    REPAIRS_PER_READ_MAX,
+    REPAIRS_REMEMBERED_MAX,
+    SOFT_REPLICAS,
+)
+from dhtchat.parameters import NetworkParameters
+from dhtchat.records.acceptance import Reason, Verdict
+from dhtchat.records.kinds import DurableRecord, Record, SoftRecord, is_durable
+from dhtchat.runtime import Runtime
+
+Crawl = Callable[[bytes, int], Coroutine[Any, Any, Found]]
+"""Finds the given number of nodes nearest to a key."""
+
+
+class ReplicaSet(NamedTuple):
+    """`contacts`: nearest first. `silent` and `shunned`: how many more would be among them, see `Found`."""
+
+    contacts: tuple[Contact, ...]
+    silent: int = 0
+    shunned: int = 0
+
+
+class PutReport(NamedTuple):
+    """What became of a record at its replicas."""
+
+    stored: int
+    """How many hold it now: it was new, newer or there already."""
+    asked: int
+    """Replicas tried, the silent ones too."""
+    refused: Counter[Reason]
+    newest_sequence: int
+    """The highest sequence number that a replica said it holds in this record's place."""
+
+
+class Outcome(NamedTuple):
+    """Of one store: None when there was no answer."""
+
+    contact: Contact
+    kept: Kept | None
+
+    @property
+    def holds(self) -> bool:
+        return self.kept is not None and self.kept.verdict is not Verdict.REFUSED
+
+
+class Repair(NamedTuple):
+    contact: Contact
+    record: Record
+    remaining_s: float | None
+
+
+class Replicas:
+    """`own_contact` is None for a client, which is no replica."""
+
+    def __init__(
+        self,
+        *,
+        protocol: DhtProtocol,
+        crawl: Crawl,
+        own: OwnReplica,
+        own_contact: Callable[[], Contact | None],
+        opener: RecordOpener,
+        runtime: Runtime,
+        parameters: NetworkParameters,
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+    ) -> None:
+        self._protocol = protocol
+        self._crawl = crawl
+        self._own = own
+        self._own_contact = own_contact
+        self._opener = opener
+        self._runtime = runtime
+        self._parameters = parameters
+        self._spawn = spawn
+        self._repairs_open = 0
+        self._repaired: OrderedDict[tuple[bytes, bytes], None] = OrderedDict()
+
+    # --- who ----------------------------------------------------------------------------------------------------------
+
+    async def nearest(self, key: RecordKey, count: int) -> ReplicaSet:
+        """Search for the nodes responsible for `key`."""
+        found = await self._crawl(key, count)
+        return ReplicaSet(self._with_us(found.nearest, key, count), found.silent, found.shunned)
+
+    def nearest_known(self, key: RecordKey, count: int, *, exclude: bytes = b"") -> tuple[Contact, ...]:
+        """The same, from the table alone."""
+        return self._with_us(self._protocol.router.nearest(key, count, exclude=exclude), key, count)
+
+    def count_for(self, record: Record) -> int:
+        """How many nodes hold a record of this class."""
+        return self._parameters.k if is_durable(record) else SOFT_REPLICAS
+
+    def nodes_known(self) -> int:
+        """How large the network is as far as we know, ourselves included."""
+        return len(self._protocol.router) + (self._own_contact() is not None)
+
+    def is_us(self, contact: Contact) -> bool:
+        own = self._own_contact()
+        return own is not None and contact.node_id == own.node_id
+
+    def _with_us(self, others: list[Contact], key: RecordKey, count: int) -> tuple[Contact, ...]:
+        own = self._own_contact()
+        everybody = others if own is None else [*others, own]
+        return tuple(heapq.nsmallest(count, everybody, key=lambda contact: distance(contact.node_id, key)))
+
+    # --- storing ------------------------------------------------------------------------------------------------------
+
+    async def store(
+        self,
+        contact: Contact,
+        key: RecordKey,
+        raw: bytes,
+        remaining_s: float | None = None,
+        *,
+        tries: int | None = None,
+    ) -> Outcome:
+        """Store at one of them, which may be ourselves."""
+        try:
+            if self.is_us(contact):
+                return Outcome(contact, await self._store_here(key, raw, remaining_s))
+            return Outcome(contact, await self._protocol.call_store(contact, key, raw, remaining_s, tries=tries))
+        except NetworkTrouble:
+            return Outcome(contact, None)
+
+    async def store_at_all(
+        self, contacts: tuple[Contact, ...], key: RecordKey, raw: bytes, *, tries: int | None = None
+    ) -> list[Outcome]:
+        """At all at once; silence of one does not hold up the others."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self.store(contact, key, raw, tries=tries)) for contact in contacts]
+        return [task.result() for task in tasks]
+
+    async def put(self, record: Record, *, tries: int | None = None) -> tuple[PutReport, list[Outcome]]:
+        """Search for the replicas of a record and store it at all of them."""
+        key = record.body.place(record.key)
+        replicas = await self.nearest(key, self.count_for(record))
+        outcomes = await self.store_at_all(replicas.contacts, key, record.raw, tries=tries)
+        return report_of(outcomes, replicas.silent), outcomes
+
+    async def _store_here(self, key: RecordKey, raw: bytes, remaining_s: float | None) -> Kept:
+        kept = self._own.offer(key, raw, remaining_s)
+        if isinstance(kept, asyncio.Future):
+            await asyncio.wait((kept,))
+            kept = None if kept.cancelled() else kept.result()
+        if kept is None:
+            raise Declined("this node is too busy, or about to end")
+        return kept
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    async def read_claims(self, key: RecordKey) -> ClaimReading:
+        """Who owns a name, as a reader counts; replicas that lag get the owner's record."""
+        tally = await self.tally(key, await self.nearest(key, self._parameters.k))
+        decision = tally.decision()
+        if decision.certain and decision.owner is not None:
+            self._repair(key, self._claim_repairs(tally, decision.owner), again=False)
+        return tally.reading(decision)
+
+    async def tally(self, key: RecordKey, replicas: ReplicaSet, *, quick: bool = False) -> Tally:
+        """The votes. `quick`: one try each, and silence is not held against anybody."""
+        tally = Tally(nodes_known=max(self.nodes_known(), len(replicas.contacts)))
+        tally.on_silence(replicas.silent)
+        tally.shunned = replicas.shunned
+
+        async def ask(contact: Contact) -> None:
+            held = await self._claims_at(contact, key, quick=quick)
+            if held is None:
+                tally.on_silence()
+            else:
+                tally.on_answer(contact, held)
+
+        async with asyncio.TaskGroup() as group:
+            for contact in replicas.contacts:
+                group.create_task(ask(contact))
+        return tally
+
+    async def _claims_at(self, contact: Contact, key: RecordKey, *, quick: bool) -> list[DurableRecord] | None:
+        """In its order, each claim once; None when it is silent or has no vote yet."""
+        if self.is_us(contact):
+            own = self._own.claims(key)
+            raws = None if own is None else [record.raw for record in own]
+        else:
+            try:
+                raws = await self._protocol.call_find_claims(contact, key, quick=quick)
+            except NetworkTrouble:
+                return None
+        if raws is None:
+            return None
+        believed = [record for raw in raws if (record := self._opener.open_for(raw, key)) and is_durable(record)]
+        firsts: dict[bytes, DurableRecord] = {}
+        for record in cast("list[DurableRecord]", believed):
+            firsts.setdefault(claim_of(record), record)
+        return list(firsts.values())
+
+    async def read_set(self, key: RecordKey, kind: str) -> SetReading:
+        """The living entries; replicas that lag get what they lack."""
+        replicas = await self.nearest(key, SOFT_REPLICAS)
+        merge = SetMerge()
+        merge.on_silence(replicas.silent)
+
+        async def ask(contact: Contact) -> None:
+            held = await self._entries_at(contact, key, kind)
+            if held is None:
+                merge.on_silence()
+            else:
+                merge.on_answer(contact, held, self._runtime.clock.monotonic())
+
+        async with asyncio.TaskGroup() as group:
+            for contact in replicas.contacts:
+                group.create_task(ask(contact))
+        now_s = self._runtime.clock.monotonic()
+        self._repair(key, [Repair(*lack) for lack in merge.lacks(now_s)], again=False)
+        return merge.reading(now_s)
+
+    async def _entries_at(self, contact: Contact, key: RecordKey, kind: str) -> list[HeldEntry] | None:
+        """None when it is silent."""
+        if self.is_us(contact):
+            offered = [(held.record.raw, held.remaining_s) for held in self._own.entries(key, kind)]
+        else:
+            try:
+                answered = await self._protocol.call_find_entries(contact, key, kind)
+            except NetworkTrouble:
+                return None
+            offered = [(entry.record, entry.remaining_ms / MS_PER_S) for entry in answered]
+        held = []
+        for raw, remaining_s in offered:
+            record = self._opener.open_for(raw, key)
+            if record is not None and kind == record.body.KIND:
+                held.append(HeldEntry(cast(SoftRecord, record), remaining_s))
+        return held
+
+    # --- repairing ----------------------------------------------------------------------------------------------------
+
+    def repair_claim(self, tally: Tally, claim: bytes, key: RecordKey) -> None:
+        """Give the best version of a claim to all who answered without it."""
+        self._repair(key, self._claim_repairs(tally, claim), again=True)
+
+    def _claim_repairs(self, tally: Tally, claim: bytes) -> list[Repair]:
+        return [Repair(contact, tally.best[claim], None) for contact in tally.lacking(claim)]
+
+    def _repair(self, key: RecordKey, repairs: list[Repair], *, again: bool) -> None:
+        """In the background, and bounded. Readers, who come often, give each replica each version once (`again` False):
+        if it did not keep it, it had its reasons."""
+        for repair in repairs[:REPAIRS_PER_READ_MAX]:
+            done = (repair.contact.node_id, repair.record.digest)
+            if self._repairs_open >= REPAIRS_OPEN_MAX or (done in self._repaired and not again):
+                continue
+            self._repaired[done] = None
+            if len(self._repaired) > REPAIRS_REMEMBERED_MAX:
+                self._repaired.popitem(last=False)
+            self._repairs_open += 1
+            self._spawn(self._give(key, repair))
+
+    async def _give(self, key: RecordKey, repair: Repair) -> None:
+        try:
+            await self.store(repair.contact, key, repair.record.raw, repair.remaining_s)
+            self._protocol.statistics["repaired"] += 1
+        finally:
+            self._repairs_open -= 1
+
+
+def report_of(outcomes: list[Outcome], silent: int) -> PutReport:
+    """Counted honestly: silence is not success."""
+    answers = [outcome.kept for outcome in outcomes if outcome.kept is not None]
+    return PutReport(
+        stored=sum(outcome.holds for outcome in outcomes),
+        asked=len(outcomes) + silent,
+        refused=Counter(kept.reason for kept in answers if kept.verdict is Verdict.REFUSED),
+        newest_sequence=max((kept.sequence for kept in answers), default=0),
+    )

@@ -1,0 +1,210 @@
+"""The table of contacts: kademlia's, with a clock passed in, whole ranges, and the true nearest contacts.
+
+What is different from the library (facts.md): ranges include both ends and stop at 2^160 - 1; a node in the replacement
+cache is not new; `find_neighbors` looks at every contact; a full bucket names whom to ping instead of starting a task.
+Beside it `Silence`, the memory of who did not answer lately.
+"""
+
+import heapq
+from collections import OrderedDict
+from typing import Final
+
+from kademlia.node import Node
+from kademlia.routing import KBucket, RoutingTable
+
+from dhtchat.dht.contact import Contact
+from dhtchat.ids import Endpoint, NodeId, distance
+from dhtchat.limits import (
+    NODE_ID_BYTES,
+    RPC_TRIES,
+    SILENCE_CONTACTS_MAX,
+    SILENCE_MEMORY_S,
+    SILENCE_STRIKES,
+    SILENCE_TRIES,
+    TABLE_REFRESH_S,
+)
+from dhtchat.runtime import Clock
+
+_ID_MAX: Final = 2 ** (8 * NODE_ID_BYTES) - 1
+_DEPTH_STEP: Final = 5
+"""b of the paper's §4.2, as the library has it."""
+
+
+class KnownNode(Node):
+    """The library's node, once it has answered us: where, and when it was last heard."""
+
+    def __init__(self, contact: Contact, heard_at_s: float) -> None:
+        super().__init__(contact.node_id, contact.endpoint.host, contact.endpoint.port)
+        self.contact = contact
+        self.heard_at_s = heard_at_s
+
+
+class ContactBucket(KBucket):
+    """`range` includes both ends."""
+
+    nodes: "OrderedDict[bytes, KnownNode]"
+    replacement_nodes: "OrderedDict[bytes, KnownNode]"
+    range: tuple[int, int]
+    last_updated: float
+
+    def __init__(self, lower: int, upper: int, ksize: int, clock: Clock) -> None:
+        self._clock = clock
+        super().__init__(lower, upper, ksize)
+
+    def touch_last_updated(self) -> None:
+        self.last_updated = self._clock.monotonic()
+
+    def split(self) -> tuple["ContactBucket", "ContactBucket"]:
+        lower, upper = self.range
+        middle = (lower + upper) // 2
+        halves = (
+            ContactBucket(lower, middle, self.ksize, self._clock),
+            ContactBucket(middle + 1, upper, self.ksize, self._clock),
+        )
+        for node in (*self.nodes.values(), *self.replacement_nodes.values()):
+            halves[node.long_id > middle].add_node(node)
+        for half in halves:
+            half.last_updated = self.last_updated
+        return halves
+
+    def is_new_node(self, node: Node) -> bool:
+        return node.id not in self.nodes and node.id not in self.replacement_nodes
+
+
+class ContactTable(RoutingTable):
+    """Everybody here has answered us from the address it is listed with."""
+
+    buckets: list[ContactBucket]
+
+    def __init__(self, own_id: NodeId, ksize: int, clock: Clock) -> None:
+        self._clock = clock
+        super().__init__(None, ksize, Node(own_id))
+
+    def flush(self) -> None:
+        self.buckets = [ContactBucket(0, _ID_MAX, self.ksize, self._clock)]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.buckets))
+
+    def get_bucket_for(self, node: Node) -> int:
+        return next(index for index, bucket in enumerate(self.buckets) if bucket.has_in_range(node))
+
+    def lonely_buckets(self) -> list[ContactBucket]:
+        """Those that no lookup and no newcomer has touched for long."""
+        long_ago = self._clock.monotonic() - TABLE_REFRESH_S
+        return [bucket for bucket in self.buckets if bucket.last_updated < long_ago]
+
+    def touch(self, target: bytes) -> None:
+        """A lookup goes there: that refreshes the bucket."""
+        self._bucket(NodeId(target)).touch_last_updated()
+
+    def add_contact(self, node: KnownNode) -> bool:
+        """Whether it is in the table now; otherwise it waits in the replacement cache of a full bucket."""
+        bucket = self.buckets[self.get_bucket_for(node)]
+        while not bucket.add_node(node):
+            if not (bucket.has_in_range(self.node) or bucket.depth() % _DEPTH_STEP != 0):
+                return False
+            self.split_bucket(self.get_bucket_for(node))
+            bucket = self.buckets[self.get_bucket_for(node)]
+        bucket.touch_last_updated()
+        return True
+
+    def find_neighbors(self, node: Node, k: int | None = None, exclude: Node | None = None) -> list[KnownNode]:
+        others = (
+            other
+            for other in self._nodes()
+            if other.id != node.id and (exclude is None or not other.same_home_as(exclude))
+        )
+        return heapq.nsmallest(k or self.ksize, others, key=node.distance_to)
+
+    # --- in our own terms ---------------------------------------------------------------------------------------------
+
+    def enter(self, contact: Contact) -> bool:
+        """Put in somebody who has just answered, see `add_contact`."""
+        return self.add_contact(KnownNode(contact, self._clock.monotonic()))
+
+    def leave(self, contact: Contact) -> Contact | None:
+        """Take it out, from the replacement cache too; returns who came in from there instead. Nothing happens when
+        the node is listed with another address."""
+        bucket = self._bucket(contact.node_id)
+        if self.find(contact.node_id) != contact:
+            return None
+        before = set(bucket.nodes)
+        bucket.remove_node(Node(contact.node_id))
+        promoted = set(bucket.nodes) - before
+        return bucket.nodes[promoted.pop()].contact if promoted else None
+
+    def heard(self, contact: Contact) -> None:
+        """It answered again: the most recently heard stands last in its bucket."""
+        bucket = self._bucket(contact.node_id)
+        for nodes in (bucket.nodes, bucket.replacement_nodes):
+            if contact.node_id in nodes:
+                nodes[contact.node_id].heard_at_s = self._clock.monotonic()
+                nodes.move_to_end(contact.node_id)
+
+    def find(self, node_id: bytes) -> Contact | None:
+        """The contact with this id, be it in the table or waiting in the replacement cache."""
+        bucket = self._bucket(node_id)
+        node = bucket.nodes.get(node_id) or bucket.replacement_nodes.get(node_id)
+        return node.contact if node else None
+
+    def lists(self, contact: Contact) -> bool:
+        """Whether it is in the table, not just in the replacement cache."""
+        node = self._bucket(contact.node_id).nodes.get(contact.node_id)
+        return node is not None and node.contact == contact
+
+    def eldest_beside(self, contact: Contact) -> Contact:
+        """Of the full bucket that `contact` would belong to, the one not heard for longest."""
+        return next(iter(self._bucket(contact.node_id).nodes.values())).contact
+
+    def tenants(self, endpoint: Endpoint) -> list[Contact]:
+        """Who is listed at an address: one that answers as somebody else has lost its old name."""
+        return [
+            node.contact
+            for bucket in self.buckets
+            for node in (*bucket.nodes.values(), *bucket.replacement_nodes.values())
+            if node.contact.endpoint == endpoint
+        ]
+
+    def nearest(self, target: bytes, count: int, *, exclude: bytes = b"") -> list[Contact]:
+        """The `count` nearest to `target`, nearest first, without the node `exclude`."""
+        others = (node.contact for node in self._nodes() if node.id != exclude)
+        return heapq.nsmallest(count, others, key=lambda contact: distance(contact.node_id, target))
+
+    def contacts(self) -> list[Contact]:
+        """All, most recently heard first."""
+        return [node.contact for node in sorted(self._nodes(), key=lambda node: -node.heard_at_s)]
+
+    def _nodes(self) -> list[KnownNode]:
+        return [node for bucket in self.buckets for node in bucket.nodes.values()]
+
+    def _bucket(self, node_id: bytes) -> ContactBucket:
+        return self.buckets[self.get_bucket_for(Node(node_id))]
+
+
+class Silence:
+    """Who did not answer lately. One failure: fewer tries next time. SILENCE_STRIKES of them: lookups leave it out for
+    a while, so that the dead whom others still name do not cost each lookup its time-out. An answer forgives all."""
+
+    def __init__(self) -> None:
+        self._strikes: OrderedDict[Contact, tuple[int, float]] = OrderedDict()
+
+    def failed(self, contact: Contact, now_s: float) -> None:
+        strikes, _ = self._strikes.pop(contact, (0, now_s))
+        self._strikes[contact] = strikes + 1, now_s
+        if len(self._strikes) > SILENCE_CONTACTS_MAX:
+            self._strikes.popitem(last=False)
+
+    def answered(self, contact: Contact) -> None:
+        self._strikes.pop(contact, None)
+
+    def is_worth_asking(self, contact: Contact, now_s: float) -> bool:
+        strikes, since_s = self._strikes.get(contact, (0, now_s))
+        return strikes < SILENCE_STRIKES or now_s - since_s > SILENCE_MEMORY_S
+
+    def tries(self, contact: Contact) -> int:
+        return SILENCE_TRIES if contact in self._strikes else RPC_TRIES
+
+    def contacts(self) -> list[Contact]:
+        """Those who failed, the latest last."""
+        return list(self._strikes)

@@ -1,0 +1,180 @@
+"""Keeps what we hold for others where it belongs: hand-off to nodes that are new, and a look at the other holders.
+
+Hand-off (the paper's §2.5): a node that enters the table is given the records for which it is among the nearest, by the
+holder that is nearest to the key as far as it knows, so that not everybody sends them. Upkeep: every holder looks now and
+then who of the nearest lacks its durable records, and whether the votes on them agree.
+"""
+
+import asyncio
+import contextlib
+from collections import OrderedDict
+from collections.abc import Iterator
+
+from dhtchat.dht.announcer import Schedule
+from dhtchat.dht.claiming import VoteKeeper, rivals
+from dhtchat.dht.contact import Contact
+from dhtchat.dht.replicas import Replicas
+from dhtchat.dht.storage import RecordStorage, claim_of
+from dhtchat.ids import RecordKey, distance
+from dhtchat.limits import (
+    HANDOFF_CONTACTS_MAX,
+    HANDOFF_DELAY_S,
+    HANDOFF_STORES_OPEN_MAX,
+    KEYS_PER_SLICE,
+    SETTLE_DELAY_S,
+    SOFT_REPLICAS,
+    UPKEEP_INTERVAL_S,
+    UPKEEP_OPEN_MAX,
+    UPKEEP_RESTART_PER_S,
+    UPKEEP_RESTART_S,
+)
+from dhtchat.parameters import NetworkParameters
+from dhtchat.records.kinds import DurableRecord, SoftRecord
+from dhtchat.runtime import Runtime
+
+Mortal = tuple[DurableRecord | SoftRecord, float | None]
+"""A record and the Unix time at which it dies; None for a durable one."""
+
+
+class Upkeep:
+    """`run_handoffs` and `run_looks` are its tasks."""
+
+    def __init__(
+        self,
+        storage: RecordStorage,
+        votes: VoteKeeper,
+        replicas: Replicas,
+        *,
+        parameters: NetworkParameters,
+        runtime: Runtime,
+    ) -> None:
+        self._storage = storage
+        self._votes = votes
+        self._replicas = replicas
+        self._parameters = parameters
+        self._runtime = runtime
+        self._looks: Schedule[RecordKey] = Schedule()
+        self._unsettled: dict[RecordKey, float] = {}
+        """How long we wait before we look again at a name whose votes do not agree; grows each time."""
+        self._newcomers: OrderedDict[Contact, float] = OrderedDict()
+        """Since when they wait for their share."""
+        self._look_due = asyncio.Event()
+        self._newcomer = asyncio.Event()
+
+    def start(self) -> None:
+        """What is on disk from an earlier run is looked after soon: while we were away others may have taken over."""
+        keys = self._storage.claim_keys()
+        within_s = max(UPKEEP_RESTART_S, len(keys) / UPKEEP_RESTART_PER_S)
+        for key in keys:
+            self._looks.put(key, self._now_s() + self._runtime.random.uniform(0, within_s))
+
+    def on_kept(self, key: RecordKey) -> None:
+        """A claim was stored. Rivals are looked at soon, so that a race ends the same everywhere."""
+        if rivals(self._storage.claims(key)):
+            self._looks.hasten(key, self._now_s() + self._runtime.jitter(SETTLE_DELAY_S))
+        elif key not in self._looks:
+            self._looks.put(key, self._now_s() + self._runtime.jitter(UPKEEP_INTERVAL_S))
+        self._look_due.set()
+
+    # --- hand-off -----------------------------------------------------------------------------------------------------
+
+    def greet(self, contact: Contact) -> None:
+        """A node has entered the table."""
+        self._newcomers[contact] = self._now_s()
+        if len(self._newcomers) > HANDOFF_CONTACTS_MAX:
+            self._newcomers.popitem(last=False)  # upkeep gives it its share later
+        self._newcomer.set()
+
+    async def run_handoffs(self) -> None:
+        """Until cancelled. One newcomer after the other, each once it and we have had time to learn the network."""
+        while True:
+            while self._newcomers:
+                contact, since_s = self._newcomers.popitem(last=False)
+                await asyncio.sleep(since_s + HANDOFF_DELAY_S - self._now_s())
+                await self._hand_off(contact)
+            self._newcomer.clear()
+            await self._newcomer.wait()
+
+    async def _hand_off(self, contact: Contact) -> None:
+        """Claims in their order, entries with the life they have left. Ends when the newcomer does not answer."""
+        room = asyncio.Semaphore(HANDOFF_STORES_OPEN_MAX)
+        gone = False
+
+        async def give(key: RecordKey, share: list[Mortal]) -> None:
+            nonlocal gone
+            for record, dies_at_s in share:
+                remaining_s = None if dies_at_s is None else dies_at_s - self._runtime.clock.wall()
+                if gone or (remaining_s is not None and remaining_s <= 0):
+                    continue
+                outcome = await self._replicas.store(contact, key, record.raw, remaining_s)
+                gone |= outcome.kept is None
+            room.release()
+
+        async with asyncio.TaskGroup() as group:
+            for looked_at, (key, share, count) in enumerate(self._shares()):
+                if looked_at % KEYS_PER_SLICE == 0:
+                    await asyncio.sleep(0)
+                if gone:
+                    break
+                if share and self._is_ours_to_give(key, contact, count):
+                    await room.acquire()
+                    group.create_task(give(key, share))
+
+    def _shares(self) -> Iterator[tuple[RecordKey, list[Mortal], int]]:
+        """All we hold, key by key, and how many nodes should hold it."""
+        for key in self._storage.claim_keys():
+            yield key, [(record, None) for record in self._storage.claims(key)], self._parameters.k
+        for key in self._storage.entry_keys():
+            yield key, list(self._storage.mortal_entries(key)), SOFT_REPLICAS
+
+    def _is_ours_to_give(self, key: RecordKey, newcomer: Contact, count: int) -> bool:
+        """Whether the newcomer should hold it and we are, without it, the nearest we know."""
+        nearest = self._replicas.nearest_known(key, count, exclude=newcomer.node_id)
+        if not self._replicas.is_us(nearest[0]):
+            return False
+        return len(nearest) < count or distance(newcomer.node_id, key) < distance(nearest[-1].node_id, key)
+
+    # --- looking after ------------------------------------------------------------------------------------------------
+
+    async def run_looks(self) -> None:
+        """Until cancelled, a few keys at a time."""
+        room = asyncio.Semaphore(UPKEEP_OPEN_MAX)
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await room.acquire()
+                look = group.create_task(self._look_after(await self._next_due()))
+                look.add_done_callback(lambda _: room.release())
+
+    async def _next_due(self) -> RecordKey:
+        while (key := self._looks.pop_due(self._now_s())) is None:
+            self._look_due.clear()
+            next_s = self._looks.next_s()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if next_s is None else max(0.0, next_s - self._now_s())):
+                    await self._look_due.wait()
+        return key
+
+    async def _look_after(self, key: RecordKey) -> None:
+        """Count the votes, give ours to whom the others have agreed on, and the owner's record to those who lack it."""
+        tally = await self._replicas.tally(key, await self._replicas.nearest(key, self._parameters.k))
+        self._votes.settle(key, tally)
+        held = self._storage.claims(key)
+        tally.learn(held)
+        decision = tally.decision()
+        owner = claim_of(held[0]) if decision.owner is None else decision.owner
+        if decision.certain or not decision.contested:
+            self._replicas.repair_claim(tally, owner, key)
+        self._look_again(key, agreed=not decision.contested)
+
+    def _look_again(self, key: RecordKey, *, agreed: bool) -> None:
+        """Every few minutes; sooner, and then ever later, while the votes differ."""
+        if agreed:
+            self._unsettled.pop(key, None)
+            delay_s: float = UPKEEP_INTERVAL_S
+        else:
+            delay_s = self._unsettled.get(key, SETTLE_DELAY_S)
+            self._unsettled[key] = min(2 * delay_s, UPKEEP_INTERVAL_S)
+        self._looks.put(key, self._now_s() + self._runtime.jitter(delay_s))
+
+    def _now_s(self) -> float:
+        return self._runtime.clock.monotonic()

@@ -1,0 +1,41 @@
+"""One message of each kind, for tests of what is allowed where."""
+
+from typing import get_args
+
+from dhtchat.limits import NONCE_BYTES
+from dhtchat.peer.messages import (
+    Announce,
+    AnyMessage,
+    Bye,
+    ClientProof,
+    Committed,
+    DeviceCounter,
+    Have,
+    Hello,
+    Lines,
+    Ping,
+    Pong,
+    ServerProof,
+    Tell,
+    Welcome,
+)
+
+KEY = bytes(range(32))
+TALK: list[AnyMessage] = [
+    Tell(b"statement"),
+    Committed([bytes(16)]),
+    Have(KEY, [DeviceCounter(KEY, 3)], True),
+    Lines(KEY, [b"statement"], [DeviceCounter(KEY, 1)], [], False),
+    Announce([b"record"]),
+]
+ONE_OF_EACH: list[AnyMessage] = [
+    Hello(1, KEY, bytes(NONCE_BYTES)),
+    ServerProof(b"certificate", bytes(NONCE_BYTES), bytes(64)),
+    ClientProof(b"certificate", bytes(64)),
+    Welcome(),
+    Ping(7),
+    Pong(7),
+    Bye("leaving"),
+    *TALK,
+]
+assert {type(message) for message in ONE_OF_EACH} == set(get_args(AnyMessage)), "a kind without a sample"

@@ -1,0 +1,150 @@
+"""One of everything that is signed, from fixed seeds: small samples, and the largest that the limits allow."""
+
+from dhtchat.crypto.identity import SigningKey
+from dhtchat.crypto.password import Kdf
+from dhtchat.ids import DeviceId, PeerId
+from dhtchat.limits import (
+    ADDRESSES_PER_DEVICE_MAX,
+    KDF_LANES_MAX,
+    KDF_MEMORY_KIB_MAX,
+    KDF_PASSES_MAX,
+    NAME_CHARACTERS_MAX,
+    PARENTS_MAX,
+    ROOM_NAME_CHARACTERS_MAX,
+    SOFT_TTL_S_MAX,
+    TEXT_CHARACTERS_MAX,
+)
+from dhtchat.parameters import SIM
+from dhtchat.records.account import Account
+from dhtchat.records.claims import NONCE_MAX
+from dhtchat.records.device import Author, DeviceCertificate
+from dhtchat.records.envelope import Body, Signed, sign_body
+from dhtchat.records.listing import RoomListing, UserListing
+from dhtchat.records.membership import Membership
+from dhtchat.records.message import Message, Say
+from dhtchat.records.presence import Address, Presence
+from dhtchat.records.room import RoomGenesis
+
+NETWORK = SIM.network_id
+NOW_S = 1_800_000_000
+"""Where the tests' time begins: Unix seconds, in January 2027."""
+
+ALICE = SigningKey(b"a" * 32)
+ALICES_LAPTOP = SigningKey(b"l" * 32)
+BOB = SigningKey(b"b" * 32)
+ROOM_ID = b"r" * 32
+CHEAP = Kdf(SIM.kdf_memory_kib, SIM.kdf_passes, SIM.kdf_lanes)
+
+
+def account(*, name: str = "alice", sequence: int = 1, nonce: int = 7, kdf: Kdf = CHEAP) -> Account:
+    """What is sealed is made up: nothing here opens it."""
+    return Account(name, b"m" * 32, kdf, b"s" * 16, b"v" * 32, b"x" * 48, nonce, NOW_S, sequence)
+
+
+def genesis(*, name: str = "#lobby", nonce: int = 7, created_at_s: int = NOW_S) -> RoomGenesis:
+    return RoomGenesis(name, "public", nonce, created_at_s)
+
+
+def presence(
+    *, sequence: int = 1, away: str = "", issued_at_s: int = NOW_S, ttl_s: int = 120, gone: bool = False
+) -> Presence:
+    addresses = [Address("192.0.2.7", 40_000), Address("2001:db8::7", 40_000)]
+    return Presence("alice", ALICES_LAPTOP.public, addresses, away, NOW_S - 60, sequence, issued_at_s, ttl_s, gone)
+
+
+def membership(*, sequence: int = 1) -> Membership:
+    return Membership(ROOM_ID, "alice", ALICES_LAPTOP.public, sequence, NOW_S, 120, False)
+
+
+def user_listing(*, sequence: int = 1) -> UserListing:
+    return UserListing("alice", ALICES_LAPTOP.public, False, sequence, NOW_S, 120, False)
+
+
+def room_listing(*, sequence: int = 1) -> RoomListing:
+    return RoomListing("#lobby", ROOM_ID, "what this is about", 3, sequence, NOW_S, 120, False)
+
+
+def stored() -> list[Body]:
+    """One small body of each kind that the DHT stores."""
+    return [account(), genesis(), presence(), membership(), user_listing(), room_listing()]
+
+
+def certificate(*, identity: SigningKey = ALICE, device: SigningKey = ALICES_LAPTOP, name: str = "alice") -> bytes:
+    return sign_body(DeviceCertificate(name, device.public, NOW_S), identity, NETWORK).raw
+
+
+def author() -> Author:
+    return Author(PeerId(ALICE.public), DeviceId(ALICES_LAPTOP.public), "alice")
+
+
+def room_message(*, counter: int = 1, text: str = "hello") -> Message:
+    previous = b"" if counter == 1 else b"p" * 16
+    parents = [b"q" * 16]
+    return Message(certificate(), False, ROOM_ID, "", counter, previous, parents, NOW_S * 1000, Say(text))
+
+
+def private_message() -> Message:
+    return Message(certificate(), True, BOB.public, "bob", 1, b"", [], NOW_S * 1000, Say("psst"))
+
+
+def signed(body: Body, key: SigningKey = ALICE) -> Signed[Body]:
+    return sign_body(body, key, NETWORK)
+
+
+# --- the largest of each kind -----------------------------------------------------------------------------------------
+
+_NAME = "n" * NAME_CHARACTERS_MAX
+_ROOM = "#" + "r" * ROOM_NAME_CHARACTERS_MAX
+_KEY = b"k" * 32
+_TIME_S = 253_402_300_799
+_SEQUENCE = 2**62
+_GRIN = "\U0001f600"
+"""Four bytes of UTF-8 in one character, the most there is."""
+_LONGEST_HOST = "0000:0000:0000:0000:0000:ffff:255.255.255.255"
+
+
+def largest() -> dict[str, Body]:
+    """By kind: every field at its upper bound. tests/records/test_sizes.py checks that none can be larger."""
+    address = Address(_LONGEST_HOST, 65_535)
+    largest_certificate = DeviceCertificate(_NAME, _KEY, _TIME_S)
+    bodies: list[Body] = [
+        Account(
+            _NAME,
+            _KEY,
+            Kdf(KDF_MEMORY_KIB_MAX, KDF_PASSES_MAX, KDF_LANES_MAX),
+            b"s" * 16,
+            b"v" * 32,
+            b"x" * 48,
+            NONCE_MAX,
+            _TIME_S,
+            _SEQUENCE,
+        ),
+        RoomGenesis(_ROOM, "public", NONCE_MAX, _TIME_S),
+        Presence(
+            _NAME,
+            _KEY,
+            [address] * ADDRESSES_PER_DEVICE_MAX,
+            _GRIN * 30,
+            _TIME_S,
+            _SEQUENCE,
+            _TIME_S,
+            SOFT_TTL_S_MAX,
+            True,
+        ),
+        Membership(_KEY, _NAME, _KEY, _SEQUENCE, _TIME_S, SOFT_TTL_S_MAX, True),
+        UserListing(_NAME, _KEY, True, _SEQUENCE, _TIME_S, SOFT_TTL_S_MAX, True),
+        RoomListing(_ROOM, _KEY, _GRIN * 100, 2**31, _SEQUENCE, _TIME_S, SOFT_TTL_S_MAX, True),
+        largest_certificate,
+        Message(
+            signed(largest_certificate).raw,
+            True,
+            _KEY,
+            _NAME,
+            2**62,
+            b"p" * 16,
+            [b"q" * 16] * PARENTS_MAX,
+            253_402_300_799_999,
+            Say(_GRIN * TEXT_CHARACTERS_MAX, action=True),
+        ),
+    ]
+    return {body.KIND: body for body in bodies}

@@ -1,0 +1,143 @@
+"""Messages: who stands behind them, which conversation they belong to, and what they may not claim."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from dhtchat.crypto.identity import SigningKey
+from dhtchat.errors import BadSignature, MalformedRecord
+from dhtchat.ids import PeerId
+from dhtchat.limits import PARENTS_MAX, TEXT_BYTES_MAX, TEXT_CHARACTERS_MAX, TOPIC_BYTES_MAX, TOPIC_CHARACTERS_MAX
+from dhtchat.records.message import (
+    Content,
+    Message,
+    Say,
+    SetTopic,
+    Statement,
+    direct_conversation,
+    open_statement,
+    sign_statement,
+)
+from tests.records import samples
+
+ALICE = PeerId(samples.ALICE.public)
+BOB = PeerId(samples.BOB.public)
+
+
+def _open(message: Message, key: SigningKey = samples.ALICES_LAPTOP) -> Statement:
+    return open_statement(samples.signed(message, key).raw, samples.NETWORK)
+
+
+def _saying(content: Content) -> Message:
+    return msgspec.structs.replace(samples.room_message(), content=content)
+
+
+def test_what_one_signs_is_what_others_open() -> None:
+    """The author's own statement and the one that arrives are the same in all that counts."""
+    own = sign_statement(samples.room_message(), samples.ALICES_LAPTOP, samples.author(), samples.NETWORK)
+    arrived = open_statement(own.raw, samples.NETWORK)
+    assert (arrived.id, arrived.raw, arrived.body, arrived.conversation) == (
+        own.id,
+        own.raw,
+        own.body,
+        own.conversation,
+    )
+    assert arrived.author.name == own.author.name
+
+
+def test_a_message_is_signed_by_the_device_its_certificate_names() -> None:
+    """A borrowed certificate makes nobody its owner: "nothing is shown as somebody else's"."""
+    with pytest.raises(MalformedRecord, match="another device"):
+        _open(samples.room_message(), samples.BOB)
+    with pytest.raises(MalformedRecord, match="another device"):
+        _open(samples.room_message(), samples.ALICE)  # not even the identity speaks for its devices
+
+
+def test_a_certificate_needs_the_signature_of_its_identity() -> None:
+    """A device cannot certify itself under somebody else's identity."""
+    forged = bytearray(samples.certificate(identity=samples.BOB))
+    forged[forged.index(samples.BOB.public) : forged.index(samples.BOB.public) + 32] = samples.ALICE.public
+    with pytest.raises(BadSignature):
+        _open(msgspec.structs.replace(samples.room_message(), certificate=bytes(forged)))
+
+
+def test_a_private_talk_is_the_same_from_both_sides() -> None:
+    """Alice to Bob and Bob to Alice are one conversation, and no other pair has it."""
+    carol = PeerId(samples.ALICES_LAPTOP.public)
+    assert direct_conversation(ALICE, BOB) == direct_conversation(BOB, ALICE)
+    assert len({direct_conversation(a, b) for a in (ALICE, BOB, carol) for b in (ALICE, BOB, carol)}) == 6
+    assert _open(samples.private_message()).conversation == direct_conversation(ALICE, BOB)
+
+
+def test_an_id_is_that_of_these_very_words() -> None:
+    """Ids differ with any field, the author's clock included, and do not depend on who computes them."""
+    variants: list[dict[str, Any]] = [
+        {},
+        {"content": Say("hello!")},
+        {"content": Say("hello", action=True)},
+        {"sent_at_ms": 1},
+        {"parents": []},
+        {"target": b"o" * 32},
+        {"counter": 2, "previous": b"p" * 16},
+    ]
+    ids = [_open(msgspec.structs.replace(samples.room_message(), **changes)).id for changes in variants]
+    assert len(set(ids)) == len(variants)
+    assert {len(statement_id) for statement_id in ids} == {16}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"counter": 1, "previous": b"p" * 16},
+        {"counter": 2, "previous": b""},
+        {"counter": 2, "previous": b"p" * 15},
+        {"counter": 0},
+        {"parents": [b"q" * 16] * (PARENTS_MAX + 1)},
+        {"parents": [b"q" * 15]},
+        {"target": b"t" * 31},
+        {"sent_at_ms": -1},
+        {"sent_at_ms": 253_402_300_800_000},
+        {"direct": True},
+        {"recipient": "bob"},
+        {"direct": True, "recipient": "Bob"},
+        {"content": Say("")},
+        {"content": Say("x" * (TEXT_CHARACTERS_MAX + 1))},
+        {"content": SetTopic("x" * (TOPIC_CHARACTERS_MAX + 1))},
+    ],
+    ids=str,
+)
+def test_a_message_that_breaks_its_limits_is_refused(changes: dict[str, Any]) -> None:
+    """Chains start at 1 and name what was before; a private message names its recipient; texts end somewhere."""
+    fields = msgspec.structs.asdict(samples.room_message()) | changes
+    names = Message.__struct_fields__
+    body = msgspec.msgpack.encode([fields[name] for name in names])
+    raw = _sign_bytes(body)
+    with pytest.raises(MalformedRecord):
+        open_statement(raw, samples.NETWORK)
+
+
+def _sign_bytes(body: bytes) -> bytes:
+    key = samples.ALICES_LAPTOP
+    return msgspec.msgpack.encode(["message", key.public, body, key.sign("message", samples.NETWORK, body)])
+
+
+@pytest.mark.parametrize("text", ["x", "x" * TEXT_CHARACTERS_MAX, "\U0001f600" * TEXT_CHARACTERS_MAX, "\0\x1b[31m\n"])
+def test_any_text_within_the_limits_travels_as_typed(text: str) -> None:
+    """Nothing is cleaned on the way: that is for whoever shows it."""
+    assert len(text.encode()) <= TEXT_BYTES_MAX
+    statement = _open(_saying(Say(text)))
+    assert statement.body.content == Say(text)
+
+
+def test_a_topic_counts_in_bytes_too() -> None:
+    """It also travels in a directory listing: what a room accepts, the listing must hold."""
+    assert _open(_saying(SetTopic("é" * TOPIC_CHARACTERS_MAX))).body.content == SetTopic("é" * TOPIC_CHARACTERS_MAX)
+    with pytest.raises(ValueError, match="too long"):
+        SetTopic("\U0001f600" * (TOPIC_BYTES_MAX // 4 + 1))
+
+
+def test_a_private_talk_has_no_topic() -> None:
+    """A topic statement addressed to a person is refused, not shown somewhere."""
+    with pytest.raises(MalformedRecord, match="no topic"):
+        _open(msgspec.structs.replace(samples.private_message(), content=SetTopic("x")))
