@@ -134,6 +134,13 @@ def parse_login(text: str) -> Login:
     return Login(fold_name(name), _in_fours(compact))
 
 
+class PeerDevice(NamedTuple):
+    """A device as one of a person's. A record may name any device: only a link proves that both belong together."""
+
+    peer: PeerId
+    device: DeviceId
+
+
 class Endpoint(NamedTuple):
     """Where a socket is: a numeric address (or a host name a user typed) and a port."""
 

@@ -214,6 +214,8 @@ TLS_READ_BYTES: Final = 16 * 1024
 
 # --- talk -------------------------------------------------------------------------------------------------------------
 
+CERTIFICATES_CACHED: Final = 4_096
+"""Device certificates whose signature was checked and is not checked again: under 1 MiB."""
 VERIFY_BATCH: Final = 32
 """Signatures checked before others get their turn on the loop: about 10 ms."""
 PARENTS_MAX: Final = 8
@@ -223,9 +225,21 @@ HISTORY_NEWCOMER_AGE_S: Final = 7 * 24 * 3600
 HISTORY_LINES_MAX: Final = 10_000
 """Lines one `/history` shows, however many were asked for. Our guess."""
 SYNC_PAGE_BYTES_MAX: Final = 48 * 1024
-assert SYNC_PAGE_BYTES_MAX + TEXT_BYTES_MAX + RECORD_BYTES_MAX < FRAME_BYTES_MAX
+SYNC_PAGE_STATEMENTS_MAX: Final = 1_000
+SYNC_PAGE_FLOORS_MAX: Final = 96
+SYNC_PAGE_ABSENT_MAX: Final = 256
+assert (
+    SYNC_PAGE_BYTES_MAX
+    + 3 * SYNC_PAGE_STATEMENTS_MAX  # what msgpack puts before each
+    + 46 * SYNC_PAGE_FLOORS_MAX  # a key, a counter and their headers
+    + 18 * SYNC_PAGE_ABSENT_MAX
+    + 64
+    < FRAME_BYTES_MAX
+)
 SYNC_DEVICES_MAX: Final = 1_024
 """Devices one comparison names."""
+CLAIMED_FLOORS_MAX: Final = 4 * SYNC_DEVICES_MAX
+"""Devices of one conversation of which nothing is held but where their history is said to begin."""
 ANTI_ENTROPY_INTERVAL_S: Final = 5.0
 """One exchange with a random neighbour of each conversation. Our guess; the rooms issue makes it one a second."""
 HELD_MESSAGES_MAX: Final = 2_000

@@ -31,7 +31,7 @@ async def register(
     dht: DhtNode, name: str, password: str, *, parameters: NetworkParameters, runtime: Runtime
 ) -> LoggedIn:
     """Create an account. `name` is folded. Raises `WeakPassword`, `NameTaken` or `NetworkTrouble`."""
-    check_policy(password, name=name)
+    await runtime.run_blocking(lambda: check_policy(password, name=name))
     # Looking first spares somebody whose name is taken a second of work.
     _refuse_if_owned(name, await dht.read_claims(account_key(name)))
 
@@ -96,7 +96,7 @@ async def change_password(
 ) -> LoggedIn:
     """Seal the same identity under a new password. Raises as `log_in` does, and `WeakPassword`."""
     current = await log_in(dht, login, old, parameters=parameters, runtime=runtime)
-    check_policy(new, name=login.name)
+    await runtime.run_blocking(lambda: check_policy(new, name=login.name))
 
     def make() -> Signed[Account]:
         before = current.account.body

@@ -8,7 +8,7 @@ from dhtchat.chat.events import Event
 from dhtchat.crypto.identity import SigningKey
 from dhtchat.dht.node import DhtNode
 from dhtchat.history.store import HistoryStore
-from dhtchat.ids import DeviceId, PeerId
+from dhtchat.ids import DeviceId, PeerDevice, PeerId
 from dhtchat.parameters import NetworkParameters
 from dhtchat.records.device import Author, DeviceCertificate, open_certificate
 from dhtchat.records.envelope import B, Signed, sign_body
@@ -26,6 +26,7 @@ class Me:
         self.device_key = device
         self.peer = PeerId(identity.public)
         self.device = DeviceId(device.public)
+        self.who = PeerDevice(self.peer, self.device)
         certificate = DeviceCertificate(name, device.public, int(now_s))
         self.certificate = sign_body(certificate, identity, network_id).raw
         self.author: Author = open_certificate(self.certificate, network_id)

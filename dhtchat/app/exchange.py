@@ -124,21 +124,21 @@ class Exchange:
             statement = await self._open(raw)
             if statement is None or statement.conversation != message.conversation:
                 raise MalformedRecord("a page with a line of another conversation")
+            talk = await self._talk_of(statement, link.author.peer)
             if talk is None:
-                talk = await self._talk_of(statement, link.author.peer)
-                if talk is None:
-                    return
+                self.statistics["not-ours"] += 1
+                return
             pending.append(statement)
             if number % VERIFY_BATCH == VERIFY_BATCH - 1:
                 await asyncio.sleep(0)  # checking a page of signatures takes long enough for others to notice
         if talk is None or not await self._may_share(talk, link.author.peer):
             return
         talk.timeline.set_absent(message.absent)
+        await self._take(talk, pending, link, delayed=True)
         for device, floor in ((DeviceId(entry.device), entry.counter) for entry in message.floors):
             shown = talk.timeline.set_floor(device, floor, self._core.now_s())
             self._talks.keep_floor(talk, device)
             self._show(talk, shown, delayed=True)
-        await self._take(talk, pending, link, delayed=True)
         if message.more:
             await self.send_have(link, talk, answer=False)
 
@@ -159,7 +159,7 @@ class Exchange:
         page = await self._talks.page_for(talk, theirs)
         if page is not None:
             floors = [DeviceCounter(device, floor) for device, floor in page.floors.items()]
-            await link.send(Lines(talk.id, page.statements, floors[:SYNC_DEVICES_MAX], page.absent, page.more))
+            await link.send(Lines(talk.id, page.statements, floors, page.absent, page.more))
             for link_id in (peek_message_id(raw) for raw in page.statements):
                 self._show_status(self.outbox.on_sent(link_id))
         if message.answer:
@@ -186,10 +186,14 @@ class Exchange:
             return None
 
     async def _talk_of(self, statement: Statement, told_by: PeerId) -> Talk | None:
-        """The talk a statement belongs to, if it is one of ours; a private one is opened by its first line."""
+        """The talk a statement belongs to, if it is one of ours; a private one is opened by its first line.
+
+        The one place where a statement meets a conversation: whatever it claims to be must be what the talk is.
+        """
         me = self._core.me
         if not statement.body.direct:
-            return self._talks.get(statement.conversation)
+            talk = self._talks.get(statement.conversation)
+            return talk if talk is not None and not talk.direct else None
         author, target = statement.author.peer, PeerId(statement.body.target)
         if author == target or me.peer not in (author, target):
             return None

@@ -1,15 +1,18 @@
 """Whom to be linked to, and where they are: members of our rooms, people we owe a line, our own other devices."""
 
 import asyncio
+import ipaddress
 from collections.abc import Callable, Iterable
 
 from dhtchat.app.core import Core
 from dhtchat.errors import NetworkTrouble
-from dhtchat.ids import DeviceId, Endpoint, PeerId
+from dhtchat.ids import DeviceId, Endpoint, PeerDevice, PeerId
 from dhtchat.limits import ADDRESS_REFRESH_S, LOOKUPS_AT_ONCE
 from dhtchat.peer.pool import LinkPool
 from dhtchat.records.envelope import Signed
 from dhtchat.records.presence import Presence, presence_key
+
+Addresses = tuple[Endpoint, ...]
 
 
 class LinkKeeper:
@@ -20,7 +23,7 @@ class LinkKeeper:
         core: Core,
         pool: LinkPool,
         *,
-        wanted_devices: Callable[[], dict[DeviceId, PeerId]],
+        wanted_devices: Callable[[], set[PeerDevice]],
         wanted_people: Callable[[], Iterable[PeerId]],
         on_presence: Callable[[Signed[Presence]], None],
     ) -> None:
@@ -29,9 +32,9 @@ class LinkKeeper:
         self._wanted_devices = wanted_devices
         self._wanted_people = wanted_people
         self._on_presence = on_presence
-        self._found: dict[PeerId, dict[DeviceId, tuple[Endpoint, ...]]] = {}
+        self._found: dict[PeerDevice, Addresses] = {}
         self._read_at_s: dict[PeerId, float] = {}
-        self._dialling: set[DeviceId] = set()
+        self._dialling: set[PeerDevice] = set()
         self._poked = asyncio.Event()
 
     def poke(self) -> None:
@@ -56,26 +59,22 @@ class LinkKeeper:
 
     async def _round(self) -> None:
         me = self._core.me
-        devices = {device: peer for device, peer in self._wanted_devices().items() if device != me.device}
-        people = {*devices.values(), *self._wanted_people(), me.peer}
-        await self._read_due(people, devices)
-        wanted: dict[DeviceId, tuple[PeerId, tuple[Endpoint, ...]]] = {}
-        for peer in people:
-            for device, endpoints in self._found.get(peer, {}).items():
-                # A room wants its members' devices; a private line and our own other devices want all of them.
-                if device != me.device and endpoints:
-                    wanted[device] = (peer, endpoints)
-        for device in self._dialling - wanted.keys():
-            self._pool.unwant(device)
-        for device, (peer, endpoints) in wanted.items():
-            self._pool.want(device, peer, endpoints)
+        members = self._wanted_devices() - {me.who}
+        people = {member.peer for member in members} | {*self._wanted_people(), me.peer}
+        await self._read_due(people, members)
+        # A private line and our own other devices want every device of a person, a room those that are in it.
+        wanted = {who: at for who, at in self._found.items() if who.peer in people and who != me.who and at}
+        for who in self._dialling - wanted.keys():
+            self._pool.unwant(who.device)
+        for who, addresses in wanted.items():
+            self._pool.want(who.device, who.peer, addresses)
         self._dialling = set(wanted)
-        self._found = {peer: found for peer, found in self._found.items() if peer in people}
+        self._found = {who: at for who, at in self._found.items() if who.peer in people}
         self._read_at_s = {peer: at_s for peer, at_s in self._read_at_s.items() if peer in people}
 
-    async def _read_due(self, people: set[PeerId], devices: dict[DeviceId, PeerId]) -> None:
+    async def _read_due(self, people: set[PeerId], members: set[PeerDevice]) -> None:
         now_s = self._core.now_s()
-        due = [peer for peer in sorted(people) if self._is_due(peer, devices, now_s)]
+        due = [peer for peer in sorted(people) if self._is_due(peer, members, now_s)]
         limit = asyncio.Semaphore(LOOKUPS_AT_ONCE)
 
         async def read(peer: PeerId) -> None:
@@ -86,14 +85,18 @@ class LinkKeeper:
             for peer in due:
                 group.create_task(read(peer))
 
-    def _is_due(self, peer: PeerId, devices: dict[DeviceId, PeerId], now_s: float) -> bool:
+    def _is_due(self, peer: PeerId, members: set[PeerDevice], now_s: float) -> bool:
         age_s = now_s - self._read_at_s.get(peer, float("-inf"))
-        linked = {link.author.device for link in self._pool.links_of(peer)}
-        wanted = {device for device, owner in devices.items() if owner == peer}
-        if wanted - linked - self._found.get(peer, {}).keys():
+        linked = {link.author.who for link in self._pool.links_of(peer)}
+        wanted = {member for member in members if member.peer == peer}
+        if wanted - linked - self._found.keys():
             return age_s >= 1.0  # somebody new, whose address we do not have
         satisfied = bool(linked) and wanted <= linked
         return age_s >= (6 * ADDRESS_REFRESH_S if satisfied else ADDRESS_REFRESH_S)
+
+    async def read_now(self, peer: PeerId) -> None:
+        """Read somebody's presence because a user asks."""
+        await self._read(peer)
 
     async def _read(self, peer: PeerId) -> None:
         self._read_at_s[peer] = self._core.now_s()
@@ -103,24 +106,23 @@ class LinkKeeper:
             return
         if not reading.answered:
             return
-        found: dict[DeviceId, tuple[Endpoint, ...]] = {}
+        self._found = {who: at for who, at in self._found.items() if who.peer != peer}
         for record in reading.entries:
-            body = record.body
-            if isinstance(body, Presence):
-                self.learn(record)  # type: ignore[arg-type]
-                found[DeviceId(body.device)] = tuple(address.endpoint for address in body.addresses)
-        self._found[peer] = found
-
-    async def read_now(self, peer: PeerId) -> None:
-        """Read somebody's presence because a user asks."""
-        await self._read(peer)
+            if isinstance(record.body, Presence):
+                self.learn(record)
 
     def learn(self, record: Signed[Presence]) -> None:
         """A presence record, read or announced."""
-        peer, device = PeerId(record.key), DeviceId(record.body.device)
-        found = self._found.setdefault(peer, {})
+        who = PeerDevice(PeerId(record.key), DeviceId(record.body.device))
         if record.body.gone:
-            found.pop(device, None)
+            self._found.pop(who, None)
         else:
-            found[device] = tuple(address.endpoint for address in record.body.addresses)
+            endpoints = (address.endpoint for address in record.body.addresses)
+            self._found[who] = tuple(endpoint for endpoint in endpoints if _may_be_dialled(endpoint))
         self._on_presence(record)
+
+
+def _may_be_dialled(endpoint: Endpoint) -> bool:
+    """Whether one machine can be behind it. Loopback may be ours: people on one machine talk, too."""
+    address = ipaddress.ip_address(endpoint.host)
+    return not (address.is_multicast or address.is_unspecified)

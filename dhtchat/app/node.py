@@ -449,8 +449,8 @@ class ChatNode:
         if talk.direct:
             return self._pool.links_of(talk.peer)
         joined = self._rooms.get(talk.id)
-        devices = joined.room.devices() if joined else {}
-        return [link for link in self._pool.links() if link.author.device in devices]
+        members = joined.room.devices() if joined else set()
+        return [link for link in self._pool.links() if link.author.who in members]
 
     async def _republish_account(self) -> None:
         """Owners republish: whoever holds less than the newest version gets it."""
@@ -468,7 +468,7 @@ class ChatNode:
         standing = await self._people.check(author.name, author.peer)
         if author.peer != me.peer:
             name = author.name if standing is Standing.RIGHTFUL else self._people.shown(author.name, author.peer)
-            await self._show_presence(self._attendance.link_up(author.peer, author.device, name, self._core.now_s()))
+            await self._show_presence(self._attendance.link_up(author.who, name, self._core.now_s()))
         records = self._own_records()
         if records:
             await link.send(Announce([record.raw for record in records][:32]))
@@ -486,9 +486,7 @@ class ChatNode:
     async def link_down(self, link: Link, reason: str) -> None:
         on_purpose = reason in ("leaving", "duplicate", "full")
         await self._show_presence(
-            self._attendance.link_down(
-                link.author.device, self._core.now_s(), self._core.wall_s(), on_purpose=on_purpose
-            )
+            self._attendance.link_down(link.author.who, self._core.now_s(), self._core.wall_s(), on_purpose=on_purpose)
         )
         self._keeper.poke()
 

@@ -11,7 +11,7 @@ from dhtchat.chat.events import Joined, Parted, RoomEntry
 from dhtchat.chat.markup import clean
 from dhtchat.chat.room import MemberChange, Room
 from dhtchat.errors import NetworkTrouble, NoSuchRoom, TooFewAnswered
-from dhtchat.ids import DeviceId, PeerId, RoomId
+from dhtchat.ids import PeerDevice, PeerId, RoomId
 from dhtchat.limits import LISTED_ROOMS_MAX, LOOKUPS_AT_ONCE, MEMBER_CHECK_INTERVAL_S, PEOPLE_POLL_S
 from dhtchat.peer.pool import LinkPool
 from dhtchat.records.envelope import Body, Signed
@@ -123,7 +123,7 @@ class Rooms:
             return False
         if not reading.answered:
             return False
-        linked = {link.author.device for link in self._pool.links()}
+        linked = {link.author.who for link in self._pool.links()}
         listed = [(entry, self._core.life_s(entry)) for entry in reading.entries]
         changes = room.reconcile(listed, linked, self._core.now_s())  # type: ignore[arg-type]
         await self._announce(joined, [] if quietly else changes)
@@ -168,7 +168,7 @@ class Rooms:
 
     async def _keep_listing(self, joined: JoinedRoom) -> None:
         room, slot = joined.room, f"listing:{joined.room.name}"
-        mine = room.lists(self._core.me.device)
+        mine = room.lists(self._core.me.who)
         if mine and room.id not in self._listing:
             self._listing.add(room.id)
             self._core.dht.keep(slot, self._room_listing(room), refresh_s=self._core.parameters.presence_refresh_s)
@@ -204,9 +204,9 @@ class Rooms:
                 refresh_s=self._core.parameters.presence_refresh_s,
             )
 
-    def wanted_devices(self) -> dict[DeviceId, PeerId]:
+    def wanted_devices(self) -> set[PeerDevice]:
         """Everybody in our rooms: up to some tens of members everyone is linked to everyone."""
-        wanted: dict[DeviceId, PeerId] = {}
+        wanted: set[PeerDevice] = set()
         for joined in self.joined():
             wanted |= joined.room.devices()
         return wanted

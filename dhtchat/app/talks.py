@@ -1,5 +1,6 @@
 """The conversations of this device: each a `Timeline` in memory and its rows on disk."""
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -8,7 +9,12 @@ from dhtchat.chat.sync import Plan, cut_page, plan
 from dhtchat.chat.timeline import Timeline
 from dhtchat.history.store import StoredConversation, StoredPlace, StoredStatement, keep_conversation, keep_floor
 from dhtchat.ids import DeviceId, MessageId, PeerId
-from dhtchat.limits import HISTORY_NEWCOMER_AGE_S, HISTORY_NEWCOMER_MESSAGES, PARENTS_MAX
+from dhtchat.limits import (
+    HISTORY_NEWCOMER_AGE_S,
+    HISTORY_NEWCOMER_MESSAGES,
+    SYNC_PAGE_ABSENT_MAX,
+    SYNC_PAGE_FLOORS_MAX,
+)
 from dhtchat.records.message import Statement, direct_conversation, open_statement
 
 
@@ -126,14 +132,18 @@ class Talks:
             )
         todo = plan(theirs, talk.timeline.vector(), newcomer)
         if not todo.ranges:
-            return Page([], todo.floors, [], more=False) if todo.floors else None
+            return None
         return await self._core.journal.read(self._read_page, talk, todo)
 
     def _read_page(self, talk: Talk, todo: Plan) -> Page:
         chains = [self._core.store.chain_after(talk.id, r.device, r.after, r.upto, CHAIN_ROWS_MAX) for r in todo.ranges]
         rows, more = cut_page(chains)
         more = more or any(len(chain) == CHAIN_ROWS_MAX for chain in chains)
-        return Page([row.raw for row in rows], todo.floors, self._absent_parents(rows, todo.floors), more)
+        # A floor is believed only beside the statement that stands on it. Those for which there is no room come again
+        # with the next comparison.
+        begun = (DeviceId(row.device) for row in rows if row.counter == todo.floors.get(DeviceId(row.device)))
+        floors = {device: todo.floors[device] for device in itertools.islice(begun, SYNC_PAGE_FLOORS_MAX)}
+        return Page([row.raw for row in rows], floors, self._absent_parents(rows, todo.floors), more)
 
     def _absent_parents(self, rows: list[StoredStatement], floors: Mapping[DeviceId, int]) -> list[bytes]:
         """Parents named in the page that the other side will not get from here."""
@@ -143,10 +153,12 @@ class Talks:
         named = {parent for row in rows for parent in open_statement(row.raw, network_id).body.parents}
         named -= {row.id for row in rows}
         held = self._core.store.holds_from(named, {bytes(device): floor for device, floor in floors.items()})
-        return sorted(named - held)[: PARENTS_MAX * len(rows)]
+        return sorted(named - held)[:SYNC_PAGE_ABSENT_MAX]
 
     def keep_floor(self, talk: Talk, device: DeviceId) -> None:
-        self._core.journal.write(keep_floor(talk.id, device, talk.timeline.floor_of(device)))
+        floor = talk.timeline.floor_of(device)
+        if floor > 1:
+            self._core.journal.write(keep_floor(talk.id, device, floor))
 
 
 RECENT_FOR_HEADS = 64

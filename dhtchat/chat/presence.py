@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from dhtchat.chat.entries import DeviceEntries, Entry
-from dhtchat.ids import DeviceId, PeerId
+from dhtchat.ids import DeviceId, PeerDevice, PeerId
 from dhtchat.limits import LINK_GRACE_S, PRESENCE_TTL_S
 from dhtchat.records.envelope import Signed
 from dhtchat.records.listing import UserListing
@@ -19,11 +19,6 @@ class PresenceChange(NamedTuple):
     peer: PeerId
     name: str
     online: bool
-
-
-class _Linked(NamedTuple):
-    peer: PeerId
-    name: str
 
 
 class _Broken(NamedTuple):
@@ -39,39 +34,39 @@ class Attendance:
     def __init__(self) -> None:
         self._listed: DeviceEntries[UserListing] = DeviceEntries()
         self._present: DeviceEntries[Presence] = DeviceEntries()
-        self._linked: dict[DeviceId, _Linked] = {}
-        self._broken: dict[DeviceId, _Broken] = {}
+        self._linked: dict[PeerDevice, str] = {}
+        """The name each linked device proved."""
+        self._broken: dict[PeerDevice, _Broken] = {}
         self._shown: dict[PeerId, str] = {}
 
     def listed(self, records: Iterable[tuple[Signed[UserListing], float]], now_s: float) -> list[PresenceChange]:
         """A complete reading of the directory, (record, life in seconds) each."""
-        devices = set()
+        found = set()
         for record, life_s in records:
-            device = DeviceId(record.body.device)
-            devices.add(device)
-            self._listed.learn(PeerId(record.key), device, record.body, life_s=life_s, now_s=now_s)
-        self._listed.reconcile(devices, self._linked, now_s)
+            found.add(_who(record))
+            self._listed.learn(_who(record), record.body, life_s=life_s, now_s=now_s)
+        self._listed.reconcile(found, self._linked, now_s)
         return self.tick(now_s)
 
     def announced(self, record: Signed[Presence], *, life_s: float, now_s: float) -> list[PresenceChange]:
         """A presence record, from its owner or a replica."""
-        device = DeviceId(record.body.device)
-        self._present.learn(PeerId(record.key), device, record.body, life_s=life_s, now_s=now_s)
+        who = _who(record)
+        self._present.learn(who, record.body, life_s=life_s, now_s=now_s)
         if record.body.gone:
-            self._broken.pop(device, None)
+            self._broken.pop(who, None)
             # Who says goodbye to us has not necessarily reached the directory yet.
-            self._listed.bury(device, record.body.sequence, until_s=now_s + life_s)
+            self._listed.bury(who, record.body.sequence, until_s=now_s + life_s)
         return self.tick(now_s)
 
-    def link_up(self, peer: PeerId, device: DeviceId, name: str, now_s: float) -> list[PresenceChange]:
-        self._linked[device] = _Linked(peer, name)
-        self._broken.pop(device, None)
+    def link_up(self, who: PeerDevice, name: str, now_s: float) -> list[PresenceChange]:
+        self._linked[who] = name
+        self._broken.pop(who, None)
         return self.tick(now_s)
 
-    def link_down(self, device: DeviceId, now_s: float, wall_s: float, *, on_purpose: bool) -> list[PresenceChange]:
+    def link_down(self, who: PeerDevice, now_s: float, wall_s: float, *, on_purpose: bool) -> list[PresenceChange]:
         """`on_purpose`: the other side closed it and may well be online."""
-        if self._linked.pop(device, None) and not on_purpose:
-            self._broken[device] = _Broken(now_s, wall_s)
+        if self._linked.pop(who, None) and not on_purpose:
+            self._broken[who] = _Broken(now_s, wall_s)
         return self.tick(now_s)
 
     def tick(self, now_s: float) -> list[PresenceChange]:
@@ -87,22 +82,18 @@ class Attendance:
 
     def online(self, now_s: float) -> dict[PeerId, str]:
         """Person -> name."""
-        found = {entry.peer: entry.body.name for entry in self._known() if not self._suspected(entry, now_s)}
-        return found | {linked.peer: linked.name for linked in self._linked.values()}
-
-    def devices_of(self, peer: PeerId) -> list[DeviceId]:
-        listed = {entry.device for entry in self._known() if entry.peer == peer}
-        return sorted(listed | {device for device, linked in self._linked.items() if linked.peer == peer})
+        found = {entry.who.peer: entry.body.name for entry in self._known() if not self._suspected(entry, now_s)}
+        return found | {who.peer: name for who, name in self._linked.items()}
 
     def away_of(self, peer: PeerId) -> str | None:
         """What somebody left on leaving the keyboard: None when there, "" when they said no more than that."""
-        texts = [entry.body.away for entry in self._present if entry.peer == peer and entry.body.away]
-        listed = any(entry.peer == peer and entry.body.away for entry in self._listed)
+        texts = [entry.body.away for entry in self._present if entry.who.peer == peer and entry.body.away]
+        listed = any(entry.who.peer == peer and entry.body.away for entry in self._listed)
         return texts[0] if texts else ("" if listed else None)
 
     def since_of(self, peer: PeerId) -> int | None:
         """When somebody came online (Unix seconds), as far as their presence record was read."""
-        return min((entry.body.since_s for entry in self._present if entry.peer == peer), default=None)
+        return min((entry.body.since_s for entry in self._present if entry.who.peer == peer), default=None)
 
     def _known(self) -> Iterator[Entry[UserListing] | Entry[Presence]]:
         yield from self._listed
@@ -110,7 +101,11 @@ class Attendance:
 
     def _suspected(self, entry: Entry[UserListing] | Entry[Presence], now_s: float) -> bool:
         """Whether a record may be what a crashed device left behind. After a ttl none of those is alive any more."""
-        broken = self._broken.get(entry.device)
+        broken = self._broken.get(entry.who)
         if broken is None or entry.body.issued_at_s > broken.wall_s:
             return False
         return LINK_GRACE_S <= now_s - broken.at_s < PRESENCE_TTL_S
+
+
+def _who(record: Signed[UserListing] | Signed[Presence]) -> PeerDevice:
+    return PeerDevice(PeerId(record.key), DeviceId(record.body.device))

@@ -4,7 +4,7 @@ from collections.abc import Container, Iterable
 from typing import NamedTuple
 
 from dhtchat.chat.entries import DeviceEntries
-from dhtchat.ids import DeviceId, PeerId, RoomId, labelled_hash
+from dhtchat.ids import DeviceId, PeerDevice, PeerId, RoomId, labelled_hash
 from dhtchat.limits import LISTERS_PER_ROOM
 from dhtchat.records.envelope import Signed
 from dhtchat.records.membership import Membership
@@ -36,23 +36,22 @@ class Room:
     def learn_member(self, record: Signed[Membership], *, life_s: float, now_s: float) -> list[MemberChange]:
         """A membership record of this room, verified, from a neighbour or a replica."""
         before = self._members.people()
-        self._members.learn(PeerId(record.key), DeviceId(record.body.device), record.body, life_s=life_s, now_s=now_s)
+        self._members.learn(_who(record), record.body, life_s=life_s, now_s=now_s)
         return self._changes(before)
 
     def reconcile(
         self,
         listed: Iterable[tuple[Signed[Membership], float]],
-        linked: Container[DeviceId],
+        linked: Container[PeerDevice],
         now_s: float,
     ) -> list[MemberChange]:
         """A complete reading of the replicas: (record, life in seconds) each. Devices with a link stay in any case."""
         before = self._members.people()
-        devices = set()
+        found = set()
         for record, life_s in listed:
-            device = DeviceId(record.body.device)
-            devices.add(device)
-            self._members.learn(PeerId(record.key), device, record.body, life_s=life_s, now_s=now_s)
-        self._members.reconcile(devices, linked, now_s)
+            found.add(_who(record))
+            self._members.learn(_who(record), record.body, life_s=life_s, now_s=now_s)
+        self._members.reconcile(found, linked, now_s)
         self._members.expire(now_s)
         return self._changes(before)
 
@@ -65,11 +64,11 @@ class Room:
     def people(self) -> dict[PeerId, str]:
         return self._members.people()
 
-    def devices(self) -> dict[DeviceId, PeerId]:
-        return {entry.device: entry.peer for entry in self._members}
+    def devices(self) -> set[PeerDevice]:
+        return {entry.who for entry in self._members}
 
     def is_member(self, peer: PeerId) -> bool:
-        return any(entry.peer == peer for entry in self._members)
+        return any(entry.who.peer == peer for entry in self._members)
 
     def take_topic(self, statement: Statement, depth: int) -> bool:
         """A topic statement that was shown; whether it is now the room's: the causally latest, ties by id."""
@@ -79,7 +78,11 @@ class Room:
         self.topic, self.topic_by = statement.body.content.text, statement.author.name
         return True
 
-    def lists(self, device: DeviceId) -> bool:
+    def lists(self, who: PeerDevice) -> bool:
         """Whether this device is one of the few members who keep the room's directory entry fresh."""
-        devices = {*self.devices(), device}
-        return device in sorted(devices, key=lambda d: labelled_hash("lister", self.id, d))[:LISTERS_PER_ROOM]
+        devices = {*self.devices(), who}
+        return who in sorted(devices, key=lambda d: labelled_hash("lister", self.id, *d))[:LISTERS_PER_ROOM]
+
+
+def _who(record: Signed[Membership]) -> PeerDevice:
+    return PeerDevice(PeerId(record.key), DeviceId(record.body.device))

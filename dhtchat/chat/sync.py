@@ -9,10 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, Protocol, TypeVar
 
 from dhtchat.ids import DeviceId
-from dhtchat.limits import SYNC_PAGE_BYTES_MAX
-
-PAGE_STATEMENTS_MAX = 1_000
-"""Below the bound of `peer.messages.Lines`."""
+from dhtchat.limits import SYNC_PAGE_BYTES_MAX, SYNC_PAGE_STATEMENTS_MAX
 
 
 class Range(NamedTuple):
@@ -24,7 +21,7 @@ class Range(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What to send, and where the history of a device begins for somebody who has nothing of it."""
+    """What to send, and where the history begins of those devices of which somebody has nothing and gets only the end."""
 
     ranges: tuple[Range, ...]
     floors: dict[DeviceId, int]
@@ -50,7 +47,7 @@ def plan(
     """What `theirs` lacks of `mine`.
 
     `newcomer_floors`: per device the first counter for those who have nothing of it; a device that is not named there has
-    said nothing recent, and nothing of it is sent. None: everything is sent (private talk).
+    said nothing recent, and nothing of it is sent nor said. None: everything is sent (private talk).
     """
     ranges: list[Range] = []
     floors: dict[DeviceId, int] = {}
@@ -58,7 +55,7 @@ def plan(
         after = theirs.get(device, 0)
         if not after and newcomer_floors is not None:
             after = newcomer_floors.get(device, upto + 1) - 1
-            if after:
+            if 0 < after < upto:
                 floors[device] = after + 1
         if after < upto:
             ranges.append(Range(device, after, upto))
@@ -72,7 +69,7 @@ def cut_page(chains: Iterable[Iterable[R]]) -> tuple[list[R], bool]:
     page_bytes = 0
     for row in rows:
         page_bytes += len(row.raw)
-        if page and (page_bytes > SYNC_PAGE_BYTES_MAX or len(page) == PAGE_STATEMENTS_MAX):
+        if page and (page_bytes > SYNC_PAGE_BYTES_MAX or len(page) == SYNC_PAGE_STATEMENTS_MAX):
             return page, True
         page.append(row)
     return page, False

@@ -1,21 +1,26 @@
 """One conversation as this device knows it: order, duplicates, gaps, and what may be shown when. No I/O, no clock.
 
 Invariants kept here:
-- a statement is shown after the one before it in its author's chain and after every parent it names, or, when nobody
-  could supply those for HELD_WAIT_S, without them;
+- a statement is shown after the one before it in its author's chain and after every parent it names, or, when it has
+  waited HELD_WAIT_S, after those of them that are here; then at once, so nobody can hold back somebody else for longer;
 - a statement is accepted once: the first with its (device, counter) wins, a second one with other bytes is a fork;
 - `vector` names only what is contiguous, so that others know exactly what to send.
 """
 
-import itertools
-from collections.abc import Iterable
+import heapq
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from enum import Enum
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from dhtchat.ids import DeviceId, MessageId
+from dhtchat.ids import DeviceId, MessageId, PeerId
 from dhtchat.limits import ABSENT_PARENTS_MAX, HELD_MESSAGES_MAX, HELD_WAIT_S, PARENTS_MAX
 from dhtchat.records.message import Statement
+
+K = TypeVar("K")
 
 
 class Fate(Enum):
@@ -25,10 +30,6 @@ class Fate(Enum):
     KNOWN = "known"
     FORKED = "forked"
     """Another statement has this place in the author's chain: never acknowledged, never shown."""
-    TOO_OLD = "too-old"
-    """Before the point where our history of this device begins."""
-    CROWDED_OUT = "crowded-out"
-    """Too many wait already; it comes again with the next comparison."""
 
 
 class Shown(msgspec.Struct, frozen=True):
@@ -47,32 +48,68 @@ class Offered(msgspec.Struct, frozen=True):
 
 
 class Chain:
-    """What is held of one device: everything from `floor` to `upto`, and `beyond` with gaps before them."""
+    """What is held of one device: everything from `floor` to `upto`, and `beyond` with gaps before them.
 
-    __slots__ = ("beyond", "floor", "ids", "shown_upto", "upto")
+    What lies before the floor is not waited for; should it come all the same, it is taken.
+    """
 
-    def __init__(self, floor: int = 1, upto: int = 0) -> None:
+    __slots__ = ("beyond", "depth", "first", "floor", "held", "ids", "last_shown", "upto")
+
+    def __init__(self, floor: int = 1) -> None:
         self.floor = floor
-        self.upto = upto
-        self.shown_upto = upto
-        self.beyond: dict[int, MessageId] = {}
+        self.upto = floor - 1
+        self.beyond: set[int] = set()
         self.ids: dict[int, MessageId] = {}
         """Counter -> id of what is held, to tell a duplicate from a fork."""
+        self.first = 0
+        """The smallest counter in `ids`."""
+        self.held: list[int] = []
+        """Counters of what is not shown yet, sorted."""
+        self.last_shown = 0
+        self.depth = 0
+        """Of what was shown last."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether the statement at `floor` is here."""
+        return self.upto >= self.floor
+
+    @property
+    def shown_upto(self) -> int:
+        return max(self.last_shown, self.floor - 1)
 
     def add(self, counter: int, statement_id: MessageId) -> None:
+        self.first = min(self.first, counter) if self.ids else counter
         self.ids[counter] = statement_id
-        self.beyond[counter] = statement_id
+        if counter >= self.floor:
+            self.beyond.add(counter)
+            self._advance()
+
+    def move(self, floor: int) -> None:
+        """Begin elsewhere; only while not `begun`."""
+        self.floor, self.upto = floor, floor - 1
+        self._advance()
+
+    def _advance(self) -> None:
         while self.upto + 1 in self.beyond:
             self.upto += 1
-            del self.beyond[self.upto]
+            self.beyond.remove(self.upto)
 
 
 class _Held:
-    __slots__ = ("since_s", "statement")
+    __slots__ = ("missing", "since_s", "statement")
 
-    def __init__(self, statement: Statement, since_s: float) -> None:
+    def __init__(self, statement: Statement, since_s: float, missing: set[MessageId]) -> None:
         self.statement = statement
         self.since_s = since_s
+        self.missing = missing
+        """Parents that are neither shown nor known to be absent."""
+
+
+class _Head(NamedTuple):
+    depth: int
+    device: DeviceId
+    counter: int
 
 
 class Timeline:
@@ -83,18 +120,26 @@ class Timeline:
         self._chains: dict[DeviceId, Chain] = {}
         self._depths: dict[MessageId, int] = {}
         """Of everything shown."""
-        self._heads: dict[MessageId, int] = {}
-        """Shown and not yet followed by anything shown -> depth."""
+        self._heads: dict[MessageId, _Head] = {}
+        """Shown and not yet followed by anything shown."""
+        self._overtaken: dict[MessageId, None] = {}
+        """Followed by something shown, and not shown themselves: they will be no heads. The oldest first."""
         self._held: dict[MessageId, _Held] = {}
-        self._absent: set[MessageId] = set()
-        """Parents that lie before everything we will ever get: nothing waits for them."""
+        """What waits, the oldest first."""
+        self._held_by: Counter[PeerId] = Counter()
+        self._blocked: dict[MessageId, dict[MessageId, None]] = {}
+        """Missing parent -> those in `_held` that wait for it."""
+        self._ready: list[tuple[int, MessageId]] = []
+        """A heap of (depth, id): held, and waiting for nothing any more."""
+        self._absent: dict[MessageId, None] = {}
+        """Parents that lie before everything we will ever get: nothing waits for them. The oldest first."""
         self.forks_seen = 0
 
     # --- loading what the disk has, in this order ---
 
     def restore_chain(self, device: DeviceId, floor: int) -> None:
         """Where the history of a device begins."""
-        self._chains[device] = Chain(floor, floor - 1)
+        self._chains[device] = Chain(floor)
 
     def restore_place(
         self, device: DeviceId, counter: int, statement_id: MessageId, depth: int, *, shown: bool
@@ -103,16 +148,20 @@ class Timeline:
         chain = self._chains.setdefault(device, Chain())
         chain.add(counter, statement_id)
         if shown:
-            chain.shown_upto = max(chain.shown_upto, counter)
+            chain.last_shown = max(chain.last_shown, counter)
+            chain.depth = max(chain.depth, depth)
             self._depths[statement_id] = depth
 
     def restore_recent(self, statement: Statement) -> None:
         """The newest shown ones in causal order: their loose ends are the heads."""
-        self._settle(statement, self._depths[statement.id])
+        for followed in self._followed(statement):
+            if self._heads.pop(followed, None) is None:
+                self._overtake(followed)
+        self._add_head(statement, self._depths[statement.id])
 
     def restore_held(self, statement: Statement, now_s: float) -> None:
         """What was never shown waits again and comes out of the next `release`."""
-        self._held[statement.id] = _Held(statement, now_s)
+        self._hold(statement, now_s)
 
     # --- what others need to know ---
 
@@ -148,98 +197,202 @@ class Timeline:
 
     def next_place(self, device: DeviceId) -> tuple[int, bytes, list[bytes]]:
         """Counter, previous id and parents for this device's next statement."""
-        chain = self._chains.setdefault(device, Chain())
-        previous = chain.ids.get(chain.upto, MessageId(b""))
-        newest = sorted(self._heads.items(), key=lambda head: (-head[1], head[0]))
-        parents = [statement_id for statement_id, _ in newest if statement_id != previous]
-        return chain.upto + 1, previous, list(parents[:PARENTS_MAX])
+        chain = self._chains.get(device, Chain())
+        counter = chain.upto + 1
+        previous = chain.ids.get(counter - 1, MessageId(b""))
+        newest = sorted(self._heads.items(), key=lambda item: (-item[1].depth, item[0]))
+        parents: list[bytes] = [
+            statement_id
+            for statement_id, head in newest
+            # What lies behind a gap cannot be asked for: naming it would make everybody wait for it.
+            if statement_id != previous and head.counter <= self.upto_of(head.device)
+        ]
+        return counter, previous, parents[:PARENTS_MAX]
 
     # --- hearing ---
 
     def set_floor(self, device: DeviceId, floor: int, now_s: float) -> tuple[Shown, ...]:
-        """Somebody says that what is before `floor` will not come. Believed only while we have nothing contiguous."""
-        chain = self._chains.setdefault(device, Chain())
-        if chain.upto or floor <= chain.floor or (chain.ids and floor > min(chain.ids)):
+        """Somebody says that what is before `floor` will not come from there.
+
+        Believed only of a device of which we hold that very statement and nothing before: a lie could otherwise make us
+        pass over lines that are still to be said.
+        """
+        chain = self._chains.get(device)
+        if chain is None or chain.begun or not chain.ids or floor != chain.first:
             return ()
-        fresh = Chain(floor, floor - 1)
-        for counter, statement_id in sorted(chain.ids.items()):
-            fresh.add(counter, statement_id)
-        self._chains[device] = fresh
+        chain.move(floor)
+        for counter in chain.held:
+            self._try(self._held[chain.ids[counter]])
         return self.release(now_s)
 
     def set_absent(self, parents: Iterable[bytes]) -> None:
-        """Somebody who sent a page says that these parents will not come."""
-        unknown = (MessageId(parent) for parent in parents if parent not in self._depths)
-        self._absent.update(itertools.islice(unknown, max(0, ABSENT_PARENTS_MAX - len(self._absent))))
+        """Somebody who sent a page says that these parents will not come. What waited for them is ready to be released."""
+        for parent in map(MessageId, parents):
+            if self.holds(parent):
+                continue
+            self._absent[parent] = None
+            if len(self._absent) > ABSENT_PARENTS_MAX:
+                _drop_oldest(self._absent)
+            self._unblock(parent)
 
     def offer(self, statement: Statement, now_s: float) -> Offered:
         """A verified statement of this conversation, from whoever. `now_s` is monotonic."""
-        chain = self._chains.setdefault(statement.author.device, Chain())
-        counter = statement.body.counter
+        device, counter = statement.author.device, statement.body.counter
+        chain = self._chains.setdefault(device, Chain())
         known = chain.ids.get(counter)
-        if known is not None or counter <= chain.upto:
-            if known in (None, statement.id):
-                return Offered(Fate.KNOWN if known or counter >= chain.floor else Fate.TOO_OLD)
+        if known == statement.id:
+            return Offered(Fate.KNOWN)
+        if known is not None:
             self.forks_seen += 1
+            self.set_absent([statement.id])
             return Offered(Fate.FORKED)
-        if len(self._held) >= HELD_MESSAGES_MAX and self._waits_for(statement):
-            return Offered(Fate.CROWDED_OUT)
         chain.add(counter, statement.id)
-        self._held[statement.id] = _Held(statement, now_s)
-        depth = self._depth_of(statement)
-        return Offered(Fate.NEW, depth, self.release(now_s))
+        self._hold(statement, now_s)
+        shown = self.release(now_s)
+        return Offered(Fate.NEW, self._depths.get(statement.id) or self._depth_of(statement), shown)
 
     def release(self, now_s: float) -> tuple[Shown, ...]:
-        """Everything whose turn has come, in causal order, ties by id; what waited too long goes first of its chain."""
+        """Everything whose turn has come, in causal order, ties by id, and what has waited too long.
+
+        When more than HELD_MESSAGES_MAX wait, those go early of whom most wait: held back is not refused, or somebody who
+        catches up would ask for the same page again and again.
+        """
         out: list[Shown] = []
-        while ready := sorted(
-            (self._depth_of(held.statement), statement_id)
-            for statement_id, held in self._held.items()
-            if not self._waits_for(held.statement) or self._waited_out(held, now_s)
-        ):
-            for depth, statement_id in ready:
-                statement = self._held.pop(statement_id).statement
-                self._settle(statement, depth)
-                out.append(Shown(statement, depth))
+        self._drain(out)
+        while self._held:
+            oldest = next(iter(self._held.values()))
+            if now_s - oldest.since_s >= HELD_WAIT_S:
+                self._force(oldest, out)
+            elif len(self._held) > HELD_MESSAGES_MAX:
+                heaviest = max(self._held_by, key=self._held_by.__getitem__)
+                self._force(next(h for h in self._held.values() if h.statement.author.peer == heaviest), out)
+            else:
+                break
         return tuple(out)
 
     def next_release_s(self) -> float | None:
         """When something held will have waited too long (monotonic), or None."""
-        return min((held.since_s for held in self._held.values()), default=None)
+        return next((held.since_s + HELD_WAIT_S for held in self._held.values()), None)
 
-    def _waits_for(self, statement: Statement) -> bool:
-        chain = self._chains.get(statement.author.device)
-        counter = statement.body.counter
-        if chain is not None and counter > chain.floor and chain.shown_upto < counter - 1:
-            return True
-        return any(
-            parent not in self._depths and parent not in self._absent
-            for parent in map(MessageId, statement.body.parents)
-        )
+    # --- inside ---
 
-    def _waited_out(self, held: _Held, now_s: float) -> bool:
-        if now_s - held.since_s < HELD_WAIT_S:
-            return False
-        # Of one chain only the first may go without what is missing: the others still follow it in order.
-        device, counter = held.statement.author.device, held.statement.body.counter
-        return not any(
-            other.statement.author.device == device and other.statement.body.counter < counter
-            for other in self._held.values()
-        )
+    def _hold(self, statement: Statement, now_s: float) -> None:
+        parents = map(MessageId, statement.body.parents)
+        missing = {parent for parent in parents if parent not in self._depths and parent not in self._absent}
+        held = self._held[statement.id] = _Held(statement, now_s, missing)
+        self._held_by[statement.author.peer] += 1
+        insort(self._chains[statement.author.device].held, statement.body.counter)
+        for parent in missing:
+            self._blocked.setdefault(parent, {})[statement.id] = None
+        self._try(held)
 
-    def _settle(self, statement: Statement, depth: int) -> None:
+    def _try(self, held: _Held) -> None:
+        """Note it as ready if it waits for nothing."""
+        counter, chain = held.statement.body.counter, self._chains[held.statement.author.device]
+        if not held.missing and (counter <= chain.floor or chain.shown_upto >= counter - 1):
+            heapq.heappush(self._ready, (self._depth_of(held.statement), held.statement.id))
+
+    def _unblock(self, parent: MessageId) -> None:
+        for statement_id in self._blocked.pop(parent, ()):
+            held = self._held[statement_id]
+            held.missing.discard(parent)
+            self._try(held)
+
+    def _drain(self, out: list[Shown]) -> None:
+        """Show what is ready and what becomes ready by it."""
+        while self._ready:
+            depth, statement_id = heapq.heappop(self._ready)
+            held = self._held.get(statement_id)
+            if held is None:
+                continue
+            if depth < (deeper := self._depth_of(held.statement)):
+                heapq.heappush(self._ready, (deeper, statement_id))
+            else:
+                self._show(held, out)
+
+    def _force(self, held: _Held, out: list[Shown]) -> None:
+        """Show it without what is missing, but first what it follows and is here, each in the same way.
+
+        Chains go by counter, not by hash, so a liar can make a circle: it signs its fifth statement first and its fourth
+        as a reply to a reply to the fifth. Then the circle is cut at a parent, and never inside a chain.
+        """
+        path = [held.statement.id]
+        seen = set(path)
+        while path:
+            top = self._held.get(path[-1])
+            if top is None:  # it became ready on the way
+                path.pop()
+                continue
+            lower = self._held_below(top.statement)
+            before = next((b for b in (lower, *top.missing) if b in self._held and b not in seen), None)
+            if before is not None:
+                seen.add(before)
+                path.append(before)
+                continue
+            path.pop()
+            if lower is None:
+                self._show(top, out)
+                self._drain(out)
+
+    def _held_below(self, statement: Statement) -> MessageId | None:
+        """The held statement just before this one in its chain."""
         chain = self._chains[statement.author.device]
-        chain.shown_upto = max(chain.shown_upto, statement.body.counter)
+        index = bisect_left(chain.held, statement.body.counter)
+        return chain.ids[chain.held[index - 1]] if index else None
+
+    def _show(self, held: _Held, out: list[Shown]) -> None:
+        statement, counter = held.statement, held.statement.body.counter
+        chain, depth = self._chains[statement.author.device], self._depth_of(held.statement)
+        del self._held[statement.id]
+        del chain.held[bisect_left(chain.held, counter)]
+        self._held_by[statement.author.peer] -= 1
+        if not self._held_by[statement.author.peer]:
+            del self._held_by[statement.author.peer]
+        for parent in held.missing:
+            waiting = self._blocked[parent]
+            del waiting[statement.id]
+            if not waiting:
+                del self._blocked[parent]
+        chain.last_shown = max(chain.last_shown, counter)
+        chain.depth = depth
         self._depths[statement.id] = depth
-        for parent in self._followed(statement):
-            self._heads.pop(parent, None)
-        self._heads[statement.id] = depth
+        self._absent.pop(statement.id, None)
+        for followed in self._followed(statement):
+            self._heads.pop(followed, None)
+            if followed not in self._depths:
+                self._overtake(followed)
+        self._add_head(statement, depth)
+        out.append(Shown(statement, depth))
+        self._unblock(statement.id)
+        following = chain.ids.get(chain.shown_upto + 1)
+        if following in self._held:
+            self._try(self._held[following])
+
+    def _add_head(self, statement: Statement, depth: int) -> None:
+        if statement.id in self._overtaken:
+            del self._overtaken[statement.id]
+        else:
+            self._heads[statement.id] = _Head(depth, statement.author.device, statement.body.counter)
+
+    def _overtake(self, statement_id: MessageId) -> None:
+        self._overtaken[statement_id] = None
+        if len(self._overtaken) > ABSENT_PARENTS_MAX:
+            _drop_oldest(self._overtaken)
 
     def _depth_of(self, statement: Statement) -> int:
-        return 1 + max((self._depths.get(parent, 0) for parent in self._followed(statement)), default=0)
+        """One more than everything it follows; within a chain it grows whatever `previous` says."""
+        known = (self._depths.get(followed, 0) for followed in self._followed(statement))
+        return 1 + max((self._chains[statement.author.device].depth, *known))
 
     @staticmethod
-    def _followed(statement: Statement) -> Iterable[MessageId]:
+    def _followed(statement: Statement) -> Iterator[MessageId]:
         if statement.body.previous:
             yield MessageId(statement.body.previous)
         yield from map(MessageId, statement.body.parents)
+
+
+def _drop_oldest(ordered: dict[K, None]) -> K:
+    """Take the first key out."""
+    oldest = next(iter(ordered))
+    del ordered[oldest]
+    return oldest

@@ -115,7 +115,7 @@ class VoteKeeper:
         storage: RecordStorage,
         *,
         ask_others: Callable[[RecordKey], Awaitable[Tally]],
-        spawn: Callable[[Coroutine[Any, Any, None]], object],
+        spawn: Callable[[Coroutine[Any, Any, None]], bool],
         on_kept: Callable[[RecordKey], None],
     ) -> None:
         self._storage = storage
@@ -136,16 +136,20 @@ class VoteKeeper:
         return not self._storage.claims(key) and len(self._adoptions) >= ADOPTIONS_OPEN_MAX
 
     def offer(self, key: RecordKey, record: DurableRecord) -> "asyncio.Future[Kept]":
-        """Keep a claim, after an adoption where one is due. The record must have been judged for `key`: nobody makes us
-        ask around for nothing."""
+        """Keep a claim, after an adoption where one is due; cancelled when this node ends before that. The record must
+        have been judged for `key`: nobody makes us ask around for nothing. `spawn` says whether it started a task."""
         answer: asyncio.Future[Kept] = asyncio.get_running_loop().create_future()
         if key not in self._adoptions and self._storage.claims(key):
             answer.set_result(self._keep(key, record))
             return answer
-        if key not in self._adoptions:
-            self._adoptions[key] = Adoption()
-            self._spawn(self._adopt(key, self._adoptions[key]))
-        self._adoptions[key].waiting.append((record, answer))
+        adoption = self._adoptions.get(key)
+        if adoption is None:
+            adoption = Adoption()
+            if not self._spawn(self._adopt(key, adoption)):
+                answer.cancel()
+                return answer
+            self._adoptions[key] = adoption
+        adoption.waiting.append((record, answer))
         self._waiting += 1
         return answer
 

@@ -24,6 +24,8 @@ class Contact(NamedTuple):
 
 def pack_endpoint(endpoint: Endpoint) -> bytes:
     """Raises `ValueError` for a host name or a link-local address with its zone: neither means anything elsewhere."""
+    if "%" in endpoint.host:
+        raise ValueError(f"{endpoint.host!a} is an address on one link only")
     return ipaddress.ip_address(endpoint.host).packed + endpoint.port.to_bytes(_PORT_BYTES, "big")
 
 

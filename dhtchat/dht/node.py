@@ -210,14 +210,16 @@ class DhtNode:
         """Monotonic time of the last valid answer to a request of ours; -inf before the first."""
         return self._protocol.heard_at_s
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Every task of this folder starts here, or in a group that ends before a call from outside returns."""
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> bool:
+        """Every task of this folder starts here, or in a group that ends before a call from outside returns. False when
+        this node is about to end and starts nothing any more."""
         if self._leaving:
             coroutine.close()
-            return
+            return False
         task = self._group.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return True
 
     # --- the neighbourhood --------------------------------------------------------------------------------------------
 
@@ -337,14 +339,14 @@ class DhtNode:
     async def put(self, record: Record) -> PutReport:
         """Store at the nodes responsible, which may include this one. Raises `NoBootstrapAnswered` for a client that
         knows nobody."""
-        self._require_somebody()
+        await self._require_somebody()
         report, _ = await self._replicas.put(record)
         return report
 
     async def claim(self, record: DurableRecord) -> ClaimReading:
         """Claim a name: the reading says who owns it now, and it is this record's claim or another. Raises
         `TooFewAnswered` when it cannot be decided."""
-        self._require_somebody()
+        await self._require_somebody()
         return await race_for_name(
             record,
             self._replicas,
@@ -384,9 +386,10 @@ class DhtNode:
         """The same for all, at once, before leaving."""
         await self._publisher.drop_all(timeout_s)
 
-    def _require_somebody(self) -> None:
-        if self._client and not self.contacts():
-            raise NoBootstrapAnswered(())
+    async def _require_somebody(self) -> None:
+        """A client that has lost its last contact, to a bad line perhaps, looks again before it gives up."""
+        if self._client and not self.contacts() and not await self.probe():
+            raise NoBootstrapAnswered(list(self._remembered)[-REJOIN_ADDRESSES:])
 
     async def _ask_neighbours(self, key: RecordKey) -> Tally:
         """What the nearest we know hold for a name, one quick try each."""

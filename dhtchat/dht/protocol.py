@@ -417,7 +417,7 @@ class DhtProtocol(KademliaProtocol):
 
     def rpc_find_node(self, asker: bytes, target: bytes, sender: Endpoint) -> wire.Answer:
         near = self.router.nearest(target, self.ksize, exclude=asker)
-        usable = [contact for contact in near if same_family(contact.endpoint, sender)]
+        usable = [c for c in near if same_family(c.endpoint, sender) and is_callable(c.endpoint)]
         return wire.Nodes(self.own_id, [pack_contact(contact) for contact in usable[:FIND_REPLY_CONTACTS_MAX]])
 
     def rpc_find_claims(self, key: RecordKey, start: int) -> wire.Answer:

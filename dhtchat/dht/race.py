@@ -7,7 +7,7 @@ from dhtchat.dht.replicas import Replicas
 from dhtchat.dht.storage import claim_of
 from dhtchat.errors import TooFewAnswered
 from dhtchat.ids import RecordKey
-from dhtchat.limits import CLAIM_PAUSE_S, CLAIM_READS_MAX, CLAIM_TRIES, CLAIM_WAIT_S_MAX, RPC_TIMEOUT_S
+from dhtchat.limits import CLAIM_PAUSE_S, CLAIM_READS_MAX, CLAIM_TRIES, CLAIM_WAIT_S_MAX
 from dhtchat.parameters import NetworkParameters
 from dhtchat.records.kinds import DurableRecord
 from dhtchat.runtime import Runtime
@@ -31,7 +31,7 @@ async def race_for_name(
     decision = tally.strict_decision()
     if decision.certain and decision.owner != own_claim:
         return tally.reading(decision)
-    wait_s = min(2 * (RPC_TIMEOUT_S if round_trip_s is None else round_trip_s), CLAIM_WAIT_S_MAX)
+    wait_s = min(2 * (round_trip_s or 0.0), CLAIM_WAIT_S_MAX)  # none measured: nobody to wait for
     for _ in range(CLAIM_READS_MAX):
         # Again each time: who did not hear of it, or entered meanwhile, has no vote yet and so keeps everybody waiting.
         await replicas.put(record, tries=CLAIM_TRIES)

@@ -55,4 +55,4 @@ class OwnReplica:
         if self._votes.is_full(key):
             return None
         answer = self._votes.offer(key, cast(DurableRecord, record))
-        return answer.result() if answer.done() else answer
+        return answer.result() if answer.done() and not answer.cancelled() else answer

@@ -166,7 +166,9 @@ class HistoryStore:
 
     def floors(self, conversation: bytes) -> dict[bytes, int]:
         """Per device the first counter we will ever have, where that is not 1."""
-        rows = self._db.execute("SELECT device, floor FROM floors WHERE conversation=? ORDER BY device", (conversation,))
+        rows = self._db.execute(
+            "SELECT device, floor FROM floors WHERE conversation=? ORDER BY device", (conversation,)
+        )
         return dict(rows.fetchall())
 
     def people(self) -> list[StoredPerson]:

@@ -83,6 +83,7 @@ class Link(asyncio.Protocol):
         """When it opened, by the monotonic clock."""
         self.admitted = False
         """Whether the pool took it in: from then on it is the pool's, and not that of the task that made it."""
+        self._confirmed = False
         self.ended: str | None = None
         """Why it ended or is about to. The first reason stays."""
         self.error: RemoteMisbehaved | None = None
@@ -206,20 +207,19 @@ class Link(asyncio.Protocol):
 
     async def server_proved(self) -> None:
         """Wait until the dialled side has proved itself. Raises `LinkLost` or what they did."""
-        await self._until(State.SERVER_PROVED)
+        await self._until(lambda: self._session.state is State.SERVER_PROVED)
 
-    async def opened(self) -> None:
-        """Wait until both sides are proved and admitted. Raises `LinkLost` or what they did."""
-        await self._until(State.OPEN)
+    async def admission(self) -> None:
+        """Wait until both sides are proved and the pool has taken it in. Raises `LinkLost` or what they did."""
+        await self._until(lambda: self.admitted)
 
-    async def _until(self, state: State) -> None:
-        while self._session.state is not state or self.ended is not None:
-            if self.error is not None:
-                raise self.error
-            if self.ended is not None:
-                raise LinkLost(f"the link to {self.endpoint} did not come up: {self.ended}")
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while self.ended is None:
+            if condition():
+                return
             self._news.clear()
             await self._news.wait()
+        raise self.error or LinkLost(f"the link to {self.endpoint} did not come up: {self.ended}")
 
     def prove(self) -> None:
         """Say who we are to the server that has proved itself. Raises `LinkLost` if it is gone again."""
@@ -229,6 +229,18 @@ class Link(asyncio.Protocol):
         self._put(self._session.prove())
 
     # --- for the pool: life and end -----------------------------------------------------------------------------------
+
+    @property
+    def standing(self) -> bool:
+        """Whether it is the link with that device: taken in and not on its way out."""
+        return self.admitted and self.ended is None
+
+    async def confirmed(self) -> bool:
+        """Wait until the other side goes on with it too, or say that it did not."""
+        while not self._confirmed and self.ended is None:
+            self._news.clear()
+            await self._news.wait()
+        return self._confirmed
 
     async def next_message(self) -> PeerMessage | None:
         """The next message in order, or None when the link is over and all that arrived was handed out."""
@@ -250,7 +262,7 @@ class Link(asyncio.Protocol):
     def on_its_own(self) -> bool:
         """Whether it goes on without the task that made it: open, about to be unless they refuse, or saying goodbye."""
         if self.ended is None:
-            return self._session.state in (State.PROOF_SENT, State.OPEN)
+            return self.admitted or self._session.state is State.PROOF_SENT
         return self._hanging_up or self._session.state is State.LEAVING
 
     async def over(self) -> None:
@@ -265,8 +277,10 @@ class Link(asyncio.Protocol):
 
     def close(self, reason: str) -> None:
         """Say goodbye after what is queued, and go on listening until they hang up."""
-        if not self.alive:
-            return
+        if self.standing:
+            self._part(reason)
+
+    def _part(self, reason: str) -> None:
         self._put(self._session.leave(reason))
         self._note_end(reason)
         self._hang_up_within_limit()
@@ -328,7 +342,11 @@ class Link(asyncio.Protocol):
     # --- the session's side -------------------------------------------------------------------------------------------
 
     def _on_frame(self, message_bytes: bytes, now: float) -> None:
-        match self._session.receive(message_bytes, now):
+        outcome = self._session.receive(message_bytes, now)
+        if not self._confirmed and self._session.state is State.OPEN:
+            self._confirmed = True
+            self._news.set()
+        match outcome:
             case Heard(message):
                 self._inbox.append((message, len(message_bytes)))
                 self._inbox_bytes += len(message_bytes)
@@ -345,8 +363,8 @@ class Link(asyncio.Protocol):
                 if isinstance(self._session, ServerSession):
                     self._let_in(self._session, now)
                 self._news.set()
-            case Opened():
-                self._open(now)
+            case Opened(wire):
+                self._open(wire, now)
             case Left(reason):
                 self._finish(reason)
                 self._hang_up()
@@ -365,15 +383,16 @@ class Link(asyncio.Protocol):
             self._finish(refusal)
             self._hang_up()
 
-    def _open(self, now: float) -> None:
+    def _open(self, wire: bytes, now: float) -> None:
         self.made_at = now
         refusal = self._admit(self)
         if refusal is None:
             self.admitted = True
+            self._put(wire)
             self._start_keep_alive(now)
-            self._news.set()
         else:
-            self.close(refusal)
+            self._part(refusal)
+        self._news.set()
 
     def _start_keep_alive(self, now: float) -> None:
         self._set_timer(self._session.due_at - now, self._on_timer)

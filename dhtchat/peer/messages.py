@@ -10,7 +10,15 @@ from msgspec import Meta
 
 from dhtchat.crypto.identity import SIGNATURE_BYTES
 from dhtchat.errors import MalformedMessage
-from dhtchat.limits import FRAME_BYTES_MAX, NONCE_BYTES, RECORD_BYTES_MAX, SYNC_DEVICES_MAX
+from dhtchat.limits import (
+    FRAME_BYTES_MAX,
+    NONCE_BYTES,
+    RECORD_BYTES_MAX,
+    SYNC_DEVICES_MAX,
+    SYNC_PAGE_ABSENT_MAX,
+    SYNC_PAGE_FLOORS_MAX,
+    SYNC_PAGE_STATEMENTS_MAX,
+)
 from dhtchat.records.device import CERTIFICATE_BYTES_MAX
 from dhtchat.records.envelope import Key
 from dhtchat.records.message import MESSAGE_BYTES_MAX, Id
@@ -113,9 +121,9 @@ class Lines(PeerMessage, frozen=True, tag="lines"):
     """
 
     conversation: Key
-    statements: Annotated[list[StatementBytes], Meta(max_length=1_024)]
-    floors: Annotated[list[DeviceCounter], Meta(max_length=SYNC_DEVICES_MAX)]
-    absent: Annotated[list[Id], Meta(max_length=8 * 1_024)]
+    statements: Annotated[list[StatementBytes], Meta(max_length=SYNC_PAGE_STATEMENTS_MAX)]
+    floors: Annotated[list[DeviceCounter], Meta(max_length=SYNC_PAGE_FLOORS_MAX)]
+    absent: Annotated[list[Id], Meta(max_length=SYNC_PAGE_ABSENT_MAX)]
     more: bool
 
 

@@ -232,7 +232,7 @@ class LinkPool:
             return "leaving"
         device = link.author.device
         existing = self._links.get(device)
-        if existing is not None and existing.alive:
+        if existing is not None and existing.standing:
             racing = link.made_at - existing.made_at < self._limits.link_race_s and link.dialled != existing.dialled
             if racing and self._client_key(existing) < self._client_key(link):
                 self.statistics["duplicate"] += 1
@@ -261,20 +261,27 @@ class LinkPool:
     # --- the life of a link -------------------------------------------------------------------------------------------
 
     async def _serve(self, link: Link, predecessor: asyncio.Task[None] | None) -> None:
-        if predecessor is not None:
-            await asyncio.wait([predecessor])
         try:
-            self._announced.add(link)
-            await self._hand_out(link)
+            if predecessor is not None:
+                await asyncio.wait([predecessor])
+            if await link.confirmed():
+                await self._announce(link)
         finally:
-            self._announced.discard(link)
-            link.abort("leaving")  # over already, unless a handler was cut short
-            with contextlib.suppress(LinkLost, RemoteMisbehaved):
-                await self._handler.link_down(link, str(link.ended))
             # Only now: whoever follows on the same device finds its predecessor by this entry.
             if self._links.get(link.author.device) is link:
                 del self._links[link.author.device]
             self._serving.pop(link, None)
+
+    async def _announce(self, link: Link) -> None:
+        self._announced.add(link)
+        try:
+            await self._hand_out(link)
+        finally:
+            self._announced.discard(link)
+            if link.ended is None:  # a handler was cut short
+                link.abort("leaving")
+            with contextlib.suppress(LinkLost, RemoteMisbehaved):
+                await self._handler.link_down(link, str(link.ended))
 
     async def _hand_out(self, link: Link) -> None:
         try:
@@ -343,7 +350,7 @@ class LinkPool:
     async def _accept(self, link: Link) -> None:
         try:
             await link.secure(self._tls)
-            await link.opened()
+            await link.admission()
         except (OSError, LinkLost, RemoteMisbehaved) as error:
             self._give_up(link, error)
 
@@ -373,14 +380,14 @@ class LinkPool:
     async def _keep_linked(self, wanted: _Wanted) -> None:
         while True:
             wanted.news.clear()
-            link = self._alive(wanted.device)
+            link = self._standing(wanted.device)
             if link is None and wanted.addresses:
                 await self._dial(wanted)
-                link = self._alive(wanted.device)
+                link = self._standing(wanted.device)
             if link is not None:
                 await link.over()
                 wanted.news.clear()
-                if self._alive(wanted.device) is not None:
+                if self._standing(wanted.device) is not None:
                     continue  # another link took its place
                 lasted_s = self._runtime.clock.monotonic() - link.made_at
                 if lasted_s >= self._limits.keepalive_timeout_s:
@@ -398,10 +405,10 @@ class LinkPool:
         wanted.failures += 1
         return self._runtime.random.uniform(0, ceiling_s)
 
-    def _alive(self, device: DeviceId) -> Link | None:
+    def _standing(self, device: DeviceId) -> Link | None:
         """The link with that device unless it is on its way out; announced or about to be."""
         link = self._links.get(device)
-        return link if link is not None and link.alive else None
+        return link if link is not None and link.standing else None
 
     async def _dial(self, wanted: _Wanted) -> None:
         """Try the addresses, each a little after the one before or at once when that failed (RFC 8305 §5), until there
@@ -410,7 +417,7 @@ class LinkPool:
         attempts: set[asyncio.Task[None]] = set()
         gate = asyncio.Lock()
         try:
-            while (to_try or attempts) and self._alive(wanted.device) is None:
+            while (to_try or attempts) and self._standing(wanted.device) is None:
                 if to_try:
                     attempts.add(self._tasks.create_task(self._attempt(to_try.popleft(), wanted, gate)))
                 stagger_s = self._limits.dial_stagger_s if to_try else None
@@ -441,9 +448,9 @@ class LinkPool:
             await link.secure(self._tls)
             await link.server_proved()
             async with gate:
-                if self._alive(wanted.device) is None:
+                if self._standing(wanted.device) is None:
                     link.prove()
-                    await link.opened()
+                    await link.admission()
         except (OSError, LinkLost, RemoteMisbehaved) as error:
             self._give_up(link, error)
         finally:

@@ -22,22 +22,25 @@ keeps a proof made for one peer from being forwarded to another. The client judg
 | fresh           | `start()`                | hello                                          | awaiting server |
 | awaiting server | server-proof that holds  | `Proved`: we know who they are, not they us     | server proved   |
 | server proved   | `prove()`                | client-proof                                   | proof sent      |
-| proof sent      | welcome                  | `Opened`                                       | open            |
+| proof sent      | welcome                  | `Opened`, and a ping to say so                 | open            |
 | server                                                                                                        |
 | awaiting hello  | hello                    | `Reply`: server-proof                          | awaiting client |
 | awaiting client | client-proof that holds  | `Proved`                                       | client proved   |
-| client proved   | `welcome()`              | welcome                                        | open            |
+| client proved   | `welcome()`              | welcome                                        | welcomed        |
+| welcomed        | anything open allows     | as open                                        | open            |
 | both                                                                                                          |
 | open            | ping                     | `Reply`: pong                                  | open            |
 | open            | pong to a ping of ours   | `Answered`                                     | open            |
 | open            | talk                     | `Heard`                                        | open            |
-| open            | `leave()`                | bye                                            | leaving         |
+| open, welcomed  | `leave()`                | bye                                            | leaving         |
 | leaving         | as open                  | as open, but pings stay without answer         | leaving         |
 | any but over    | bye                      | `Left`                                         | over            |
-| any but open    | `leave()`                | bye                                            | over            |
+| any other       | `leave()`                | bye                                            | over            |
 | any             | anything else            | `MalformedMessage` or `ProofRefused`           | over            |
 
-Nothing counts as sent before `welcome`: until then the client does not know that it was believed.
+Nothing counts as sent before `welcome`: until then the client does not know that it was believed. Nor does the server say
+anything between its welcome and the client's first word: the client may have another link with us by then, on which it
+goes on, and would leave this one with what is on its way to it.
 """
 
 import enum
@@ -66,7 +69,8 @@ from dhtchat.records.device import Author, open_certificate
 
 SERVER_PURPOSE: Final = "link-server"
 CLIENT_PURPOSE: Final = "link-client"
-_SESSION_KINDS: Final = (Hello, ServerProof, ClientProof, Welcome, Ping, Pong, Bye)
+_HANDSHAKE_KINDS: Final = (Hello, ServerProof, ClientProof, Welcome)
+_SESSION_KINDS: Final = (*_HANDSHAKE_KINDS, Ping, Pong, Bye)
 """What the session says by itself; everything else is talk."""
 TOKEN_MODULUS: Final = 2**32
 """Ping tokens count up and start again: a link that lives that long pings once in seven seconds."""
@@ -82,6 +86,7 @@ class State(enum.Enum):
     AWAITING_HELLO = "before the hello"
     AWAITING_CLIENT = "before the client's proof"
     CLIENT_PROVED = "before the client is let in"
+    WELCOMED = "before the client's first word"
     OPEN = "on an open link"
     LEAVING = "after our goodbye"
     OVER = "after the end"
@@ -100,7 +105,9 @@ class Proved(NamedTuple):
 
 
 class Opened(NamedTuple):
-    """The server let us in."""
+    """The server let us in. If we stay, these bytes tell it."""
+
+    wire: bytes
 
 
 class Answered(NamedTuple):
@@ -198,7 +205,7 @@ class _Session:
             if isinstance(message, Bye):
                 self.state = State.OVER
                 return Left(message.reason)
-            if self.state in (State.OPEN, State.LEAVING):
+            if self.state in (State.WELCOMED, State.OPEN, State.LEAVING):
                 return self._on_open(message)
             return self._on_handshake(message, frame(message_bytes), now)
         except RemoteMisbehaved:
@@ -230,21 +237,23 @@ class _Session:
     def _misplaced(self, message: PeerMessage) -> MalformedMessage:
         return MalformedMessage(f"a {type(message).__name__} {self.state.value}")
 
-    def _become_open(self, now: float) -> None:
-        self.state = State.OPEN
+    def _start_life(self, now: float) -> None:
         self._keep_alive = KeepAlive(self._limits, now)
         self._transcript = hashlib.sha256()  # nobody asks for it again
 
     # --- open ---------------------------------------------------------------------------------------------------------
 
     def _on_open(self, message: PeerMessage) -> Outcome:
+        if isinstance(message, _HANDSHAKE_KINDS):
+            raise self._misplaced(message)
+        answered = self._keep_alive.answered(message) if isinstance(message, Pong) else 0
+        if self.state is State.WELCOMED:
+            self.state = State.OPEN
         match message:
             case Ping():
                 return Reply(frame(encode(Pong(message.token)))) if self.state is State.OPEN else None
             case Pong():
-                return Answered(self._keep_alive.answered(message))
-            case Hello() | ServerProof() | ClientProof() | Welcome():
-                raise self._misplaced(message)
+                return Answered(answered)
             case _:
                 return Heard(message)
 
@@ -258,7 +267,7 @@ class _Session:
 
     def leave(self, reason: str) -> bytes:
         """Our goodbye, or our refusal to go on."""
-        self.state = State.LEAVING if self.state is State.OPEN else State.OVER
+        self.state = State.LEAVING if self.state in (State.WELCOMED, State.OPEN) else State.OVER
         return frame(encode(Bye(reason)))
 
     # --- keep-alive, on an open link ----------------------------------------------------------------------------------
@@ -324,8 +333,9 @@ class ClientSession(_Session):
                 self.state = State.SERVER_PROVED
                 return Proved(author)
             case State.PROOF_SENT, Welcome():
-                self._become_open(now)
-                return Opened()
+                self._start_life(now)
+                self.state = State.OPEN
+                return Opened(self.ping(now)[0])
             case _:
                 raise self._misplaced(message)
 
@@ -388,8 +398,9 @@ class ServerSession(_Session):
                 raise self._misplaced(message)
 
     def welcome(self, now: float) -> bytes:
-        """Let the client in: the link is open."""
+        """Let the client in."""
         if self.state is not State.CLIENT_PROVED:
             raise ValueError(f"nobody to welcome {self.state.value}")
-        self._become_open(now)
+        self._start_life(now)
+        self.state = State.WELCOMED
         return frame(encode(Welcome()))

@@ -34,6 +34,8 @@ class Reason(StrEnum):
     WEAK_KDF = "weak-kdf"
     EXPIRED = "expired"
     FROM_THE_FUTURE = "from-the-future"
+    TOO_LONG_LIVED = "too-long-lived"
+    """A soft record that asks for more than the network grants: it costs nothing to make and would fill the set."""
     STALE = "stale"
     """Older than what is there, or no newer than what was there and died."""
     OTHER_CLAIM = "other-claim"
@@ -89,6 +91,8 @@ def judge(
             return _refuse(Reason.FROM_THE_FUTURE)
         if now_s >= forgotten_at(body.issued_at_s, body.ttl_s):
             return _refuse(Reason.EXPIRED)
+        if body.ttl_s > parameters.presence_ttl_s:
+            return _refuse(Reason.TOO_LONG_LIVED)
     if existing is None:
         return _refuse(Reason.STALE) if body.sequence <= remembered_sequence else Judgement(Verdict.NEW)
     if _slot(incoming) != _slot(existing):

@@ -1,11 +1,12 @@
 """A device certificate: an identity says that a device acts for it, under which name."""
 
+import functools
 from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
-from dhtchat.ids import DeviceId, PeerId, is_folded_name
-from dhtchat.limits import NAME_CHARACTERS_MAX
+from dhtchat.ids import DeviceId, PeerDevice, PeerId, is_folded_name
+from dhtchat.limits import CERTIFICATES_CACHED, NAME_CHARACTERS_MAX
 from dhtchat.records.envelope import Body, Key, Signed, UnixSeconds, open_signed
 
 CERTIFICATE_BYTES_MAX: Final = 179
@@ -36,11 +37,16 @@ class Author:
         self.device = device
         self.name = name
 
+    @property
+    def who(self) -> PeerDevice:
+        return PeerDevice(self.peer, self.device)
+
     def __repr__(self) -> str:
         return f"Author({self.name}, {self.peer.hex()[:8]}…/{self.device.hex()[:8]}…)"
 
 
+@functools.lru_cache(maxsize=CERTIFICATES_CACHED)
 def open_certificate(raw: bytes, network_id: bytes) -> Author:
-    """Raises `MalformedRecord` or `BadSignature`."""
+    """Raises `MalformedRecord` or `BadSignature`. Good ones are remembered: every message carries its author's."""
     signed: Signed[DeviceCertificate] = open_signed(raw, DeviceCertificate, network_id, bytes_max=CERTIFICATE_BYTES_MAX)
     return Author(PeerId(signed.key), DeviceId(signed.body.device), signed.body.name)

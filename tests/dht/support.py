@@ -7,10 +7,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar
 
 from dhtchat.crypto.identity import SigningKey
+from dhtchat.dht import wire
 from dhtchat.dht.node import DhtNode
 from dhtchat.dht.storage import RecordStorage
+from dhtchat.errors import NoBootstrapAnswered
 from dhtchat.ids import Endpoint, NodeAddress, RoomId
-from dhtchat.limits import PRESENCE_TTL_S
+from dhtchat.limits import DATAGRAM_ID_BYTES, NETWORK_TAG_BYTES, PRESENCE_TTL_S
 from dhtchat.parameters import SIM, NetworkParameters
 from dhtchat.records.account import Account, create_account
 from dhtchat.records.envelope import Signed, sign_body
@@ -20,6 +22,8 @@ from dhtchat.records.room import RoomGenesis, create_room
 from dhtchat.runtime import RealClock, RealNetwork, Runtime
 
 T = TypeVar("T")
+PASSWORD = "a password"
+JOIN_ATTEMPTS = 3
 LOOPBACK = Endpoint("127.0.0.1", 0)
 SMALL = NetworkParameters(
     name="test", kdf_memory_kib=8, kdf_passes=1, kdf_lanes=1, proof_of_work_bits=0, room_proof_of_work_bits=0, k=4
@@ -54,7 +58,7 @@ def key_of(seed: int) -> SigningKey:
 
 def account(name: str, seed: int, parameters: NetworkParameters = SIM) -> Signed[Account]:
     """Another seed makes a rival claim."""
-    record, _ = create_account(name, "a password", parameters=parameters, source=random.Random(seed), now_s=0)
+    record, _ = create_account(name, PASSWORD, parameters=parameters, source=random.Random(seed), now_s=0)
     return record
 
 
@@ -122,11 +126,22 @@ async def running_node(
         ) as node:
             await node.listen(local)
             if via:
-                await node.bootstrap([NodeAddress(other.address, None) for other in via])
+                await _join(node, via)
             yield node
     finally:
         if storage is None:
             shelf.close()
+
+
+async def _join(node: DhtNode, via: Sequence[DhtNode]) -> None:
+    """On a bad network not always at the first attempt, as a user would."""
+    for attempts_left in reversed(range(JOIN_ATTEMPTS)):
+        try:
+            await node.bootstrap([NodeAddress(other.address, None) for other in via])
+            return
+        except NoBootstrapAnswered:
+            if not attempts_left:
+                raise
 
 
 async def start_nodes(
@@ -136,17 +151,20 @@ async def start_nodes(
     seed: int = 0,
     parameters: NetworkParameters = SIM,
     runtime: Runtime | None = None,
-    known: bool = True,
+    within_s: float = 10.0,
 ) -> list[DhtNode]:
-    """`count` nodes that have all joined through the first; with `known` each knows all the others (up to k)."""
+    """`count` nodes that have all joined through the first, and of whom each knows all the others (up to k)."""
     nodes: list[DhtNode] = []
     for number in range(count):
         via = nodes[:1]
         node = running_node(1_000 * seed + number, via, parameters=parameters, runtime=runtime)
         nodes.append(await stack.enter_async_context(node))
-    if known:
-        at_least = min(count - 1, parameters.k)
-        await until(lambda: all(len(node.contacts()) >= at_least for node in nodes), "nodes do not find each other")
+    at_least = min(count - 1, parameters.k)
+    await until(
+        lambda: all(len(node.contacts()) >= at_least for node in nodes),
+        "nodes do not find each other",
+        within_s=within_s,
+    )
     return nodes
 
 
@@ -305,3 +323,47 @@ def run_virtually(
         return loop.run_until_complete(scene(Runtime(VirtualClock(loop), source, network, inline=True)))
     finally:
         loop.close()
+
+
+# --- others on the network --------------------------------------------------------------------------------------------
+
+
+class Peer(asyncio.DatagramProtocol):
+    """Somebody on loopback who speaks the protocol as the test wants: `answer` decides what to say to a request."""
+
+    def __init__(self, sender: bytes = bytes(19) + b"\7") -> None:
+        self.sender = sender
+        self.answer: Callable[[wire.Request, Endpoint], wire.Answer | None] = lambda request, asker: wire.Pong(sender)
+        self.asked: list[type[wire.Request]] = []
+        self.answers: list[bytes] = []
+
+    async def __aenter__(self) -> "Peer":
+        loop = asyncio.get_running_loop()
+        self.transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=tuple(LOOPBACK))
+        self.endpoint = Endpoint(*self.transport.get_extra_info("sockname")[:2])
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self.transport.close()
+        await asyncio.sleep(0)
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        if data.startswith(b"\x01"):
+            self.answers.append(data)
+            return
+        frame = wire.decode(data, lambda message_id: None)
+        assert isinstance(frame.message, wire.Request)
+        self.asked.append(type(frame.message))
+        said = self.answer(frame.message, Endpoint(*addr[:2]))
+        if said is not None:
+            self.transport.sendto(wire.encode(frame.message_id, said), addr)
+
+    def request(self, kind: type[wire.Request], *fields: object, parameters: NetworkParameters = SIM) -> bytes:
+        """The datagram of a request of ours."""
+        return wire.encode(
+            random.randbytes(DATAGRAM_ID_BYTES),
+            kind(parameters.network_id[:NETWORK_TAG_BYTES], self.sender, *fields),
+        )
+
+    def send(self, endpoint: Endpoint, datagram: bytes) -> None:
+        self.transport.sendto(datagram, tuple(endpoint))

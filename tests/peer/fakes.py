@@ -14,9 +14,9 @@ from dhtchat.crypto.identity import SigningKey
 from dhtchat.ids import DeviceId, Endpoint, PeerId
 from dhtchat.limits import NONCE_BYTES
 from dhtchat.parameters import SIM
-from dhtchat.peer.framing import FrameCutter
+from dhtchat.peer.framing import FrameCutter, frame
 from dhtchat.peer.link_limits import LinkLimits
-from dhtchat.peer.messages import Committed, PeerMessage, Tell
+from dhtchat.peer.messages import Committed, PeerMessage, Ping, Pong, Tell, Welcome, decode, encode
 from dhtchat.peer.pool import Link, LinkPool
 from dhtchat.peer.session import ClientSession, ServerSession
 from dhtchat.records.device import DeviceCertificate
@@ -228,6 +228,13 @@ class Rude:
         self.write(session.start(certificate))
         session.receive(await self.message(), 0.0)
         self.write(session.prove())
+
+    async def link(self, person: Person) -> None:
+        """The client's part of the handshake, all of it."""
+        await self.prove(person)
+        assert decode(await self.message()) == Welcome()
+        self.write(frame(encode(Ping(1))))
+        assert decode(await self.message()) == Pong(1)
 
 
 async def until(condition: Callable[[], bool], within_s: float = 10.0) -> None:

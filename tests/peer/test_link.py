@@ -203,7 +203,7 @@ async def test_a_frame_above_the_limit_is_refused_by_its_length_alone(rng: rando
         await bob.listen()
         mallory = Person("mallory", rng)
         async with Rude.connected(bob.address, TlsIdentity(rng).client_context) as rude:
-            await rude.prove(mallory)
+            await rude.link(mallory)
             await until(lambda: bob.pool.get(mallory.device) is not None)
             rude.write(frame(encode(tell("last words"))))
             rude.write((FRAME_BYTES_MAX + 1).to_bytes(LENGTH_BYTES, "big"))
@@ -222,7 +222,7 @@ async def test_who_breaks_the_rules_is_dropped_and_counted(rng: random.Random, r
         await bob.listen()
         mallory = Person("mallory", rng)
         async with Rude.connected(bob.address, TlsIdentity(rng).client_context) as rude:
-            await rude.prove(mallory)
+            await rude.link(mallory)
             await until(lambda: bob.pool.get(mallory.device) is not None)
             rude.write(frame(encode(tell("before"))) + rudeness + frame(encode(tell("after"))))
             await rude.is_hung_up_on()
@@ -238,7 +238,7 @@ async def test_pings_without_end_do_not_pile_up_answers(rng: random.Random) -> N
         await bob.listen()
         mallory = Person("mallory", rng)
         async with Rude.connected(bob.address, TlsIdentity(rng).client_context) as rude:
-            await rude.prove(mallory)
+            await rude.link(mallory)
             await until(lambda: bob.pool.get(mallory.device) is not None)
             link = bob.pool.get(mallory.device)
             assert link is not None
@@ -351,7 +351,7 @@ async def test_a_hand_made_goodbye_is_answered_by_hanging_up(rng: random.Random)
     async with Party(Person("bob", rng), rng) as bob:
         await bob.listen()
         async with Rude.connected(bob.address, TlsIdentity(rng).client_context) as rude:
-            await rude.prove(Person("mallory", rng))
+            await rude.link(Person("mallory", rng))
             rude.write(frame(encode(Tell(b"x"))) + frame(encode(Bye("leaving"))) + frame(encode(Tell(b"after"))))
             await rude.is_hung_up_on()
         await until(lambda: bob.notes.reasons() == ["leaving"])
@@ -363,7 +363,7 @@ async def test_a_reset_is_a_lost_link(rng: random.Random) -> None:
         await bob.listen()
         mallory = Person("mallory", rng)
         async with Rude.connected(bob.address, TlsIdentity(rng).client_context) as rude:
-            await rude.prove(mallory)
+            await rude.link(mallory)
             await until(lambda: bob.pool.get(mallory.device) is not None)
         await until(lambda: len(bob.notes.downs) == 1)
         assert bob.pool.links() == []

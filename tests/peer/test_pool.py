@@ -300,7 +300,10 @@ async def test_whoever_answers_for_somebody_else_gets_no_link(rng: random.Random
 
 async def test_a_silent_address_holds_up_the_next_one_for_a_moment_only(rng: random.Random) -> None:
     """RFC 8305 §5: the next address is tried after the "Connection Attempt Delay", not after the first has failed."""
-    async with Party(Person("alice", rng), rng, dial_stagger_s=0.05) as alice, Party(Person("bob", rng), rng) as bob:
+    async with (
+        Party(Person("alice", rng), rng, dial_stagger_s=0.05) as alice,
+        Party(Person("bob", rng), rng, handshake_timeout_s=0.3) as bob,
+    ):
         await bob.listen()
         async with Pipe(bob.address, silent=True) as pipe:
             start = asyncio.get_running_loop().time()

@@ -72,8 +72,16 @@ def open_pair() -> tuple[ClientSession, ServerSession]:
     server_proof = reply(server.receive(unframe(client.start(BOB_TLS)), 0.0))
     client.receive(unframe(server_proof), 0.0)
     server.receive(unframe(client.prove()), 0.0)
-    assert client.receive(unframe(server.welcome(0.0)), 0.0) == Opened()
+    confirm(client, server)
     return client, server
+
+
+def confirm(client: ClientSession, server: ServerSession) -> None:
+    """From the proofs to an open link."""
+    opened = client.receive(unframe(server.welcome(0.0)), 0.0)
+    assert isinstance(opened, Opened)
+    pong = server.receive(unframe(opened.wire), 0.0)
+    assert isinstance(client.receive(unframe(reply(pong)), 0.0), Answered)
 
 
 # --- the proof --------------------------------------------------------------------------------------------------------
@@ -91,7 +99,13 @@ def test_both_sides_learn_who_the_other_is() -> None:
         assert (seen.author.peer, seen.author.device, seen.author.name) == (person.peer, person.device, person.name)
     # "Nothing counts as sent before `welcome`."
     assert (client.state, server.state) == (State.PROOF_SENT, State.CLIENT_PROVED)
-    client.receive(unframe(server.welcome(0.0)), 0.0)
+    opened = client.receive(unframe(server.welcome(0.0)), 0.0)
+    assert isinstance(opened, Opened)
+    assert (client.state, server.state) == (State.OPEN, State.WELCOMED)
+    # Nor before the client's first word.
+    with pytest.raises(ValueError, match="nothing can be said before the client's first word"):
+        server.say(Tell(b"x"))
+    server.receive(unframe(opened.wire), 0.0)
     assert (client.state, server.state) == (State.OPEN, State.OPEN)
 
 
@@ -354,7 +368,7 @@ def client_in(state: State) -> ClientSession:
     if state not in (State.AWAITING_SERVER, State.SERVER_PROVED):
         server.receive(unframe(client.prove()), 0.0)
     if state in (State.OPEN, State.LEAVING, State.OVER):
-        client.receive(unframe(server.welcome(0.0)), 0.0)
+        confirm(client, server)
     finish(client, state)
     return client
 
@@ -366,8 +380,10 @@ def server_in(state: State) -> ServerSession:
         client.receive(unframe(reply(server.receive(unframe(client.start(BOB_TLS)), 0.0))), 0.0)
     if state not in (State.AWAITING_HELLO, State.AWAITING_CLIENT):
         server.receive(unframe(client.prove()), 0.0)
-    if state in (State.OPEN, State.LEAVING, State.OVER):
+    if state is State.WELCOMED:
         server.welcome(0.0)
+    if state in (State.OPEN, State.LEAVING, State.OVER):
+        confirm(client, server)
     finish(server, state)
     return server
 
@@ -390,6 +406,7 @@ ALLOWED = {
     # What `ONE_OF_EACH` may do where. (Its proofs do not hold; that right ones are taken is tested above.)
     State.AWAITING_HELLO: {},
     State.PROOF_SENT: {"Welcome": Opened},
+    State.WELCOMED: {"Ping": Reply, **_TALK_KINDS},
     State.OPEN: {"Ping": Reply, **_TALK_KINDS},
     State.LEAVING: {"Ping": type(None), **_TALK_KINDS},
 }
@@ -463,7 +480,7 @@ def test_whatever_comes_only_two_errors_leave_the_session(
     role_and_state: tuple[str, State], frames: list[bytes]
 ) -> None:
     session = session_in(*role_and_state)
-    was_open = session.state in (State.OPEN, State.LEAVING)
+    was_open = session.state in (State.WELCOMED, State.OPEN, State.LEAVING)
     for message_bytes in frames:
         try:
             outcome = session.receive(message_bytes, 0.0)

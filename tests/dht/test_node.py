@@ -1,0 +1,369 @@
+"""A node among others: joining, proving who it is, and carrying on when others do not."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+
+import msgspec
+import pytest
+
+from dhtchat.crypto.identity import SigningKey
+from dhtchat.dht import wire
+from dhtchat.dht.contact import pack_endpoint
+from dhtchat.dht.node import DhtNode, OtherNetwork
+from dhtchat.errors import AddressInUse, NetworkTrouble, NoBootstrapAnswered, ProofRefused
+from dhtchat.ids import Endpoint, NodeAddress, node_id_of
+from dhtchat.limits import RPC_TIMEOUT_S, RPC_TRIES
+from dhtchat.parameters import SIM
+from dhtchat.records.account import account_key
+from dhtchat.records.room import room_key
+from dhtchat.runtime import Runtime
+from tests.dht.support import (
+    SMALL,
+    Peer,
+    key_of,
+    presence,
+    real_runtime_from,
+    room,
+    run_virtually,
+    running_node,
+    start_nodes,
+    storage_of,
+    until,
+)
+
+SILENT = Endpoint("127.0.0.1", 9)
+"""The discard port: nobody is there."""
+
+
+def address_of(node: DhtNode, key: bytes | None = None) -> NodeAddress:
+    return NodeAddress(node.address, key)
+
+
+# --- joining ----------------------------------------------------------------------------------------------------------
+
+
+async def test_nodes_find_each_other_through_one() -> None:
+    async with AsyncExitStack() as stack:
+        nodes = await start_nodes(stack, 12)
+        ids = {node.node_id for node in nodes}
+        for node in nodes:
+            assert {contact.node_id for contact in node.contacts()} == ids - {node.node_id}
+
+
+async def test_bootstrap_says_who_answered_who_did_not_and_how_we_are_seen() -> None:
+    async with AsyncExitStack() as stack:
+        (first,) = await start_nodes(stack, 1)
+        node = await stack.enter_async_context(running_node(7))
+        good, dead = address_of(first), NodeAddress(SILENT, None)
+        named = NodeAddress(Endpoint("localhost", first.address.port), None)
+        unknown = NodeAddress(Endpoint("no-such-host.invalid", 1), None)
+        itself = address_of(node)
+        report = await node.bootstrap([good, dead, named, unknown, itself])
+        assert set(report.answered) == {good, named}
+        assert report.observed == node.address
+        why = dict(report.failed)
+        assert "does not answer" in why[dead]
+        assert "cannot be resolved" in why[unknown]
+        assert "this node itself" in why[itself]
+
+
+async def test_when_nobody_answers_bootstrap_names_whom_it_tried() -> None:
+    async with running_node(1) as node:
+        with pytest.raises(NoBootstrapAnswered, match=r"127\.0\.0\.1:9"):
+            await node.bootstrap([NodeAddress(SILENT, None)])
+        with pytest.raises(NoBootstrapAnswered):
+            await node.bootstrap([])
+
+
+async def test_contacts_are_told_most_recently_heard_first_and_changes_are_reported() -> None:
+    async with AsyncExitStack() as stack:
+        first, second = await start_nodes(stack, 2)
+        changes: list[int] = []
+        first.on_contacts_changed = lambda: changes.append(len(first.contacts()))
+        third = await stack.enter_async_context(running_node(7, [first]))
+        await until(lambda: changes == [2], "no change was reported")
+        assert first.contacts()[0].node_id == third.node_id
+        assert first.contacts()[1].node_id == second.node_id
+
+
+async def test_an_address_in_use_is_said() -> None:
+    async with running_node(1) as node:
+        with pytest.raises(AddressInUse, match=str(node.address.port)):
+            async with running_node(2, local=node.address):
+                pass
+
+
+async def test_heard_at_is_when_somebody_last_answered() -> None:
+    async with running_node(1) as first, running_node(2) as second:
+        assert second.heard_at_s == float("-inf")
+        await second.bootstrap([address_of(first)])
+        heard_at_s = second.heard_at_s
+        assert heard_at_s > 0
+        assert await second.probe()
+        assert second.heard_at_s > heard_at_s
+
+
+# --- who is who -------------------------------------------------------------------------------------------------------
+
+
+async def test_hello_proves_the_node_key() -> None:
+    async with running_node(1) as node, running_node(2) as asker:
+        answer = await asker.hello(node.address, pinned=key_of(1).public)
+        assert answer == (node.node_id, key_of(1).public, asker.address)
+        with pytest.raises(ProofRefused, match="another node key"):
+            await asker.hello(node.address, pinned=key_of(3).public)
+        with pytest.raises(NetworkTrouble, match="does not answer"):
+            await asker.hello(SILENT)
+
+
+async def test_nodes_of_another_network_are_told_apart_and_counted() -> None:
+    async with running_node(1, parameters=SMALL) as node, running_node(2) as asker:
+        with pytest.raises(OtherNetwork, match="another network"):
+            await asker.hello(node.address)
+        with pytest.raises(NoBootstrapAnswered, match="another network"):
+            await asker.bootstrap([address_of(node)])
+        assert node.statistics["request-other-network"] == 2
+        assert node.contacts() == asker.contacts() == []
+
+
+def _proof(key: SigningKey, request: wire.Hello, asker: Endpoint) -> wire.Proof:
+    observed = pack_endpoint(asker)
+    signature = key.sign("node-hello", SIM.network_id, request.nonce + observed)
+    return wire.Proof(node_id_of(key.public), key.public, SIM.network_id, observed, signature)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda proof: msgspec.structs.replace(proof, sender=bytes(20)),
+        lambda proof: msgspec.structs.replace(proof, node_key=key_of(8).public),
+        lambda proof: msgspec.structs.replace(proof, observed=pack_endpoint(SILENT)),
+        lambda proof: msgspec.structs.replace(proof, signature=bytes(64)),
+    ],
+    ids=["another id", "another key", "another address", "no signature"],
+)
+async def test_a_proof_that_does_not_hold_is_refused(spoil: Callable[[wire.Proof], wire.Proof]) -> None:
+    async with running_node(1) as asker, Peer() as liar:
+
+        def answer(request: wire.Request, asker: Endpoint) -> wire.Answer | None:
+            return spoil(_proof(key_of(9), request, asker)) if isinstance(request, wire.Hello) else None
+
+        liar.answer = answer
+        with pytest.raises(ProofRefused, match="could not prove"):
+            await asker.hello(liar.endpoint)
+        assert asker.contacts() == []
+
+
+async def test_a_node_that_comes_back_on_another_port_replaces_its_old_address() -> None:
+    async with AsyncExitStack() as stack:
+        nodes = await start_nodes(stack, 3)
+        async with running_node(77, nodes[:1]) as before:
+            old = before.address
+            await until(lambda: all(_address_at(node, before) == old for node in nodes), "not known")
+        after = await stack.enter_async_context(running_node(77, nodes[:1]))
+        assert after.address != old
+        await until(lambda: all(_address_at(node, after) == after.address for node in nodes), "the old one stays")
+
+
+def _address_at(node: DhtNode, other: DhtNode) -> Endpoint | None:
+    return next((c.endpoint for c in node.contacts() if c.node_id == other.node_id), None)
+
+
+async def test_who_claims_the_id_of_another_without_its_key_does_not_take_its_place() -> None:
+    async with AsyncExitStack() as stack:
+        node, victim = await start_nodes(stack, 2)
+        async with Peer(sender=victim.node_id) as impostor:
+            impostor.send(node.address, impostor.request(wire.Ping))
+            await until(lambda: wire.Hello in impostor.asked, "was not asked for a proof")
+            assert _address_at(node, victim) == victim.address
+
+
+async def test_a_request_alone_brings_nobody_into_the_table() -> None:
+    async with running_node(1) as node, Peer(sender=bytes(19) + b"\1") as mute:
+        mute.answer = lambda request, asker: None
+        for _ in range(50):
+            mute.send(node.address, mute.request(wire.Ping))
+        await until(lambda: node.statistics["request-Ping"] == 50, "requests got lost")
+        assert node.contacts() == []
+        assert mute.asked.count(wire.Ping) <= RPC_TRIES, "pinged once, however often it asks"
+
+
+async def test_who_answers_as_somebody_else_is_not_taken_for_whom_was_asked() -> None:
+    """An answer names its sender: a made-up id at an honest node's address gets nowhere."""
+    async with AsyncExitStack() as stack:
+        node, honest = await start_nodes(stack, 2)
+        made_up = bytes(19) + b"\1"
+        async with Peer(sender=bytes(19) + b"\2") as liar:
+
+            def answer(request: wire.Request, asker: Endpoint) -> wire.Answer | None:
+                if isinstance(request, wire.FindNode):
+                    return wire.Nodes(liar.sender, [made_up + pack_endpoint(honest.address)])
+                return wire.Pong(liar.sender)
+
+            liar.answer = answer
+            liar.send(node.address, liar.request(wire.Ping))
+            await until(lambda: liar.sender in {c.node_id for c in node.contacts()}, "the liar is not known")
+            await node.read_claims(account_key("alice"))
+            assert {c.node_id for c in node.contacts()} == {honest.node_id, liar.sender}
+
+
+async def test_never_its_own_id() -> None:
+    async with running_node(1) as node, Peer(sender=node.node_id) as mirror:
+        mirror.send(node.address, mirror.request(wire.Ping))
+        await until(lambda: node.statistics["request-Ping"], "the request got lost")
+        assert node.contacts() == []
+
+
+async def test_a_client_is_in_no_table_and_holds_nothing() -> None:
+    async with AsyncExitStack() as stack:
+        nodes = await start_nodes(stack, 3)
+        client = await stack.enter_async_context(running_node(99, nodes[:1], client=True))
+        assert len(client.contacts()) == 3
+        report = await client.put(room("#lobby", 1))
+        assert (report.stored, report.asked) == (3, 3)
+        await client.read_claims(room_key("#lobby"))
+        assert len(storage_of(client)) == 0
+        assert all(len(node.contacts()) == 2 for node in nodes)
+        async with Peer() as stranger:
+            for request in (wire.Ping, wire.FindNode):
+                stranger.send(client.address, stranger.request(request, *_more(request)))
+            await until(lambda: client.statistics["asked-a-client"] == 2, "requests got lost")
+            assert stranger.answers == []
+
+
+def _more(request: type[wire.Request]) -> list[bytes]:
+    return [bytes(20)] if request is wire.FindNode else []
+
+
+# --- putting ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_lone_node_stores_with_itself() -> None:
+    async with running_node(1) as node:
+        record = room("#lobby", 1)
+        assert await node.put(record) == (1, 1, Counter(), 1)
+        assert (await node.read_claims(room_key("#lobby"))).owner == record
+
+
+async def test_put_counts_silence_and_refusals_honestly() -> None:
+    async with AsyncExitStack() as stack:
+        nodes = await start_nodes(stack, 3)
+        stale, newer = presence(key_of(1), 5, 1_000), presence(key_of(1), 5, real_runtime_from(0).clock.wall())
+        report = await nodes[0].put(stale)
+        assert (report.stored, report.asked, report.refused) == (0, 3, Counter({"expired": 3}))
+        report = await nodes[0].put(newer)
+        assert (report.stored, report.newest_sequence) == (3, 5)
+        older = presence(key_of(1), 4, real_runtime_from(0).clock.wall())
+        report = await nodes[0].put(older)
+        assert (report.stored, report.refused, report.newest_sequence) == (0, Counter({"stale": 3}), 5)
+
+
+async def test_a_client_whose_peers_are_all_dead_stores_nothing() -> None:
+    async with AsyncExitStack() as stack, AsyncExitStack() as doomed:
+        nodes = await start_nodes(doomed, 2)
+        client = await stack.enter_async_context(running_node(99, nodes, client=True))
+        await doomed.aclose()
+        report = await client.put(room("#lobby", 1))
+        assert (report.stored, report.asked) == (0, 2)
+        with pytest.raises(NoBootstrapAnswered):
+            await client.put(room("#lobby", 1))
+
+
+# --- the dead ---------------------------------------------------------------------------------------------------------
+
+
+def test_two_killed_nodes_stall_nobody_and_leave_the_tables() -> None:
+    """In virtual time. A silent peer costs its own slot, all its tries at once, and later lookups nothing."""
+
+    async def scene(runtime: Runtime) -> None:
+        loop = asyncio.get_running_loop()
+        async with AsyncExitStack() as stack, AsyncExitStack() as doomed:
+            nodes = await start_nodes(stack, 8, runtime=runtime)
+            for seed in (500, 501):
+                await doomed.enter_async_context(running_node(seed, nodes[:1], runtime=runtime))
+            await until(lambda: all(len(node.contacts()) == 9 for node in nodes), "not everybody is known")
+            await doomed.aclose()
+            took_s = []
+            for _ in range(3):
+                started_s = loop.time()
+                report = await nodes[0].put(room("#lobby", 1))
+                took_s.append(loop.time() - started_s)
+                assert report.stored == 8
+            assert took_s[0] < 2 * RPC_TIMEOUT_S * RPC_TRIES
+            assert took_s[2] < RPC_TIMEOUT_S, "both are known to be dead by now"
+            assert len(nodes[0].contacts()) == 7
+            for node in nodes:
+                for _ in range(5):
+                    assert await node.probe()
+                assert len(node.contacts()) == 7
+
+    run_virtually(scene, seed=1)
+
+
+def test_probe_finds_back_after_everybody_was_away() -> None:
+    """The network is gone for a while; the contacts are lost, their addresses are not."""
+
+    async def scene(runtime: Runtime) -> None:
+        async with AsyncExitStack() as stack:
+            nodes = await start_nodes(stack, 4, runtime=runtime)
+            away = nodes[3]
+            network = runtime.network
+            socket = network.sockets.pop(away.address)  # type: ignore[attr-defined]
+            while away.contacts():
+                assert not await away.probe()
+            assert not await away.probe()
+            network.sockets[away.address] = socket  # type: ignore[attr-defined]
+            assert await away.probe()
+            await until(lambda: len(away.contacts()) == 3, "did not find the others again")
+            await until(lambda: all(len(node.contacts()) == 3 for node in nodes), "was not found again", within_s=60)
+
+    run_virtually(scene, seed=1)
+
+
+# --- the end ----------------------------------------------------------------------------------------------------------
+
+
+async def test_leaving_leaves_no_task_and_is_prompt() -> None:
+    """In the middle of lookups, stores, adoptions, hand-offs and a publication."""
+    before = asyncio.all_tasks()
+    loop = asyncio.get_running_loop()
+    async with AsyncExitStack() as stack:
+        nodes = await start_nodes(stack, 6)
+        keeper = nodes[2]
+        keeper.keep("presence", lambda n, at, gone: presence(key_of(1), n, at, gone=gone), refresh_s=0.05)
+        calls: list[Awaitable[object]] = [node.put(room(f"#r{n}", n)) for n, node in enumerate(nodes)]
+        tasks = [asyncio.ensure_future(call) for call in calls]
+        await asyncio.sleep(0.005)
+        started_s = loop.time()
+    assert loop.time() - started_s < RPC_TIMEOUT_S
+    for task in tasks:
+        await asyncio.wait_for(asyncio.gather(task, return_exceptions=True), 2 * RPC_TIMEOUT_S * RPC_TRIES)
+    assert asyncio.all_tasks() == before
+
+
+async def test_an_error_in_the_block_arrives_as_itself() -> None:
+    with pytest.raises(KeyError):
+        async with running_node(1):
+            raise KeyError("ours")
+
+
+async def test_a_cancelled_block_ends_as_cancelled() -> None:
+    async def live() -> None:
+        async with running_node(1):
+            await asyncio.sleep(60)
+
+    task = asyncio.ensure_future(live())
+    await asyncio.sleep(0.02)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_after_the_end_calls_fail_and_start_nothing() -> None:
+    async with running_node(1) as node, running_node(2, [node]) as other:
+        pass
+    other.keep("presence", lambda n, at, gone: presence(key_of(1), n, at, gone=gone), refresh_s=1)
+    assert not await other.probe()
+    assert (await other.put(room("#lobby", 1))).stored <= 1
