@@ -153,6 +153,8 @@ REPAIRS_REMEMBERED_MAX: Final = 4_096
 """Repairs not tried again: the replica had its reasons."""
 HANDOFF_DELAY_S: Final = 1.0
 """From learning a node to handing records to it: by then both know more of the network. Our guess."""
+NEWCOMER_S: Final = 10.0
+"""A node that has been known for less is not expected to hold anything yet. Our guess."""
 HANDOFF_CONTACTS_MAX: Final = 256
 HANDOFF_STORES_OPEN_MAX: Final = 8
 """Nodes waiting for their share, and stores to one of them in flight: its own socket buffer is the bound on the rate."""
@@ -209,8 +211,9 @@ INBOX_FRAMES_MAX: Final = 256
 INBOX_BYTES_MAX: Final = 512 * 1024
 """Frames, and bytes of them, of one link read but not yet handled; reading stops at either. Bytes because 256 frames of
 the largest size are 16 MiB."""
-TLS_READ_BYTES: Final = 16 * 1024
-"""Buffer of one TLS connection: the largest record, RFC 8446 §5.1. asyncio's own choice is 256 KiB (facts.md)."""
+TLS_RECORD_BYTES: Final = 16 * 1024
+"""The largest record, RFC 8446 §5.1. We read and write in pieces of it, because what passes through a TLS connection at
+once stays its memory; asyncio's own choice for reading is 256 KiB (facts.md)."""
 
 # --- talk -------------------------------------------------------------------------------------------------------------
 
@@ -238,8 +241,6 @@ assert (
 )
 SYNC_DEVICES_MAX: Final = 1_024
 """Devices one comparison names."""
-CLAIMED_FLOORS_MAX: Final = 4 * SYNC_DEVICES_MAX
-"""Devices of one conversation of which nothing is held but where their history is said to begin."""
 ANTI_ENTROPY_INTERVAL_S: Final = 5.0
 """One exchange with a random neighbour of each conversation. Our guess; the rooms issue makes it one a second."""
 HELD_MESSAGES_MAX: Final = 2_000
@@ -268,7 +269,9 @@ NAME_CHECK_CACHE_MAX: Final = 4_096
 """How long an answer about who owns a name is believed, how soon a doubtful one is asked again, how many are kept."""
 MEMBERS_MAX: Final = SET_ENTRIES_MAX
 PEOPLE_POLL_S: Final = 10.0
-"""How often the directory and the memberships of one's rooms are read again. Our guess."""
+PEOPLE_POLL_PER_ENTRY_S: Final = 0.5
+"""How often the directory and the memberships of one's rooms are read again: every 10 s, and half a second more for each
+entry there, so that the cost of knowing who is there does not grow with their number. Our guess."""
 RECONCILE_GRACE_S: Final = 3.0
 """What a neighbour announced this recently is kept although the replicas do not list it yet. Our guess."""
 LINK_GRACE_S: Final = 5.0

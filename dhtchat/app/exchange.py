@@ -23,7 +23,16 @@ from dhtchat.limits import OUTBOX_ENTRIES_MAX, SYNC_DEVICES_MAX, VERIFY_BATCH
 from dhtchat.peer.link import Link
 from dhtchat.peer.messages import Committed, DeviceCounter, Have, Lines, Tell
 from dhtchat.peer.pool import LinkPool
-from dhtchat.records.message import Content, Message, Say, Statement, open_statement, peek_message_id, sign_statement
+from dhtchat.records.message import (
+    Content,
+    Message,
+    Say,
+    Statement,
+    direct_conversation,
+    open_statement,
+    peek_message_id,
+    sign_statement,
+)
 from dhtchat.timestamps import rfc3339
 
 log = logging.getLogger(__name__)
@@ -134,11 +143,14 @@ class Exchange:
         if talk is None or not await self._may_share(talk, link.author.peer):
             return
         talk.timeline.set_absent(message.absent)
+        floors = {DeviceId(entry.device): entry.counter for entry in message.floors}
+        before = {device: talk.timeline.floor_of(device) for device in {*floors, *(s.author.device for s in pending)}}
         await self._take(talk, pending, link, delayed=True)
-        for device, floor in ((DeviceId(entry.device), entry.counter) for entry in message.floors):
-            shown = talk.timeline.set_floor(device, floor, self._core.now_s())
-            self._talks.keep_floor(talk, device)
-            self._show(talk, shown, delayed=True)
+        for device, floor in floors.items():
+            self._show(talk, talk.timeline.set_floor(device, floor, self._core.now_s()), delayed=True)
+        for device, floor in before.items():
+            if talk.timeline.floor_of(device) != floor:
+                self._talks.keep_floor(talk, device)
         if message.more:
             await self.send_have(link, talk, answer=False)
 
@@ -149,27 +161,34 @@ class Exchange:
         theirs = {DeviceId(entry.device): entry.counter for entry in message.devices}
         talk = self._talks.get(message.conversation)
         if talk is None:
-            if link.author.peer == self._core.me.peer and message.answer:
-                # Another device of ours has a private talk that we know nothing of: ask for all of it.
-                await link.send(Have(message.conversation, [], answer=False))
+            if message.answer and self._may_be_ours(message.conversation, link.author.peer):
+                await link.send(Have(message.conversation, [], answer=False))  # ask for all of it
             return
         if not await self._may_share(talk, link.author.peer):
             return
-        self._note(*self.outbox.on_vector(talk.id, theirs, link.author.peer))
-        page = await self._talks.page_for(talk, theirs)
+        floors = {DeviceId(entry.device): entry.floor for entry in message.devices if entry.floor > 1}
+        own_floor = floors.get(self._core.me.device, 1)
+        self._note(*self.outbox.on_vector(talk.id, theirs, link.author.peer, floor=own_floor))
+        page = await self._talks.page_for(talk, theirs, floors)
         if page is not None:
-            floors = [DeviceCounter(device, floor) for device, floor in page.floors.items()]
-            await link.send(Lines(talk.id, page.statements, floors, page.absent, page.more))
+            begin = [DeviceCounter(device, floor) for device, floor in page.floors.items()]
+            await link.send(Lines(talk.id, page.statements, begin, page.absent, page.more))
             for link_id in (peek_message_id(raw) for raw in page.statements):
                 self._show_status(self.outbox.on_sent(link_id))
         if message.answer:
             await self.send_have(link, talk, answer=False)
 
+    def _may_be_ours(self, conversation: bytes, told_by: PeerId) -> bool:
+        """Whether a talk that we know nothing of concerns us: its first line came while we were away."""
+        me = self._core.me.peer
+        return told_by == me or conversation == direct_conversation(me, told_by)
+
     async def send_have(self, link: Link, talk: Talk, *, answer: bool) -> None:
         """Say what we hold of a conversation, once all of it is on disk."""
         vector = sorted(talk.timeline.vector().items())[:SYNC_DEVICES_MAX]
         await self._core.journal.flush()
-        await link.send(Have(talk.id, [DeviceCounter(device, upto) for device, upto in vector], answer))
+        devices = [DeviceCounter(device, upto, talk.timeline.floor_of(device)) for device, upto in vector]
+        await link.send(Have(talk.id, devices, answer))
 
     def release(self, talk: Talk) -> None:
         """Show what has waited long enough."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dhtchat.app.core import Core
 from dhtchat.errors import NetworkTrouble
 from dhtchat.ids import DeviceId, Endpoint, PeerDevice, PeerId
-from dhtchat.limits import ADDRESS_REFRESH_S, LOOKUPS_AT_ONCE
+from dhtchat.limits import ADDRESS_REFRESH_S, DEVICES_PER_OWNER_MAX, LOOKUPS_AT_ONCE
 from dhtchat.peer.pool import LinkPool
 from dhtchat.records.envelope import Signed
 from dhtchat.records.presence import Presence, presence_key
@@ -65,7 +65,7 @@ class LinkKeeper:
         # A private line and our own other devices want every device of a person, a room those that are in it.
         wanted = {who: at for who, at in self._found.items() if who.peer in people and who != me.who and at}
         for who in self._dialling - wanted.keys():
-            self._pool.unwant(who.device)
+            self._pool.unwant(who.device, who.peer)
         for who, addresses in wanted.items():
             self._pool.want(who.device, who.peer, addresses)
         self._dialling = set(wanted)
@@ -87,6 +87,8 @@ class LinkKeeper:
 
     def _is_due(self, peer: PeerId, members: set[PeerDevice], now_s: float) -> bool:
         age_s = now_s - self._read_at_s.get(peer, float("-inf"))
+        if peer == self._core.me.peer:
+            return age_s >= 6 * ADDRESS_REFRESH_S  # another device of ours dials us as well
         linked = {link.author.who for link in self._pool.links_of(peer)}
         wanted = {member for member in members if member.peer == peer}
         if wanted - linked - self._found.keys():
@@ -118,7 +120,11 @@ class LinkKeeper:
             self._found.pop(who, None)
         else:
             endpoints = (address.endpoint for address in record.body.addresses)
+            self._found.pop(who, None)
             self._found[who] = tuple(endpoint for endpoint in endpoints if _may_be_dialled(endpoint))
+            of_person = [each for each in self._found if each.peer == who.peer]
+            if len(of_person) > DEVICES_PER_OWNER_MAX:
+                del self._found[of_person[0]]
         self._on_presence(record)
 
 

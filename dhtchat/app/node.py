@@ -74,6 +74,7 @@ from dhtchat.limits import (
     FLUSH_TIMEOUT_S,
     GOODBYE_TIMEOUT_S,
     HISTORY_LINES_MAX,
+    PEOPLE_POLL_PER_ENTRY_S,
     PEOPLE_POLL_S,
     PROBE_INTERVAL_S,
     SAY_BURST,
@@ -228,6 +229,7 @@ class ChatNode:
         self._connectivity = Connectivity(self._core.now_s(), alone=self._entered == "alone")
         self._heard_link_s = float("-inf")
         self._directory_read = False
+        self._directory_size = 0
 
     def _device_key(self, store: HistoryStore) -> SigningKey:
         """The device's key belongs to its history: with a history lost, counters would start again, so it is another device."""
@@ -410,7 +412,9 @@ class ChatNode:
         read_at_s = float("-inf")
         while True:
             now_s = self._core.now_s()
-            if now_s - read_at_s >= self._runtime.jitter(PEOPLE_POLL_S):
+            if now_s - read_at_s >= self._runtime.jitter(
+                PEOPLE_POLL_S + PEOPLE_POLL_PER_ENTRY_S * self._directory_size
+            ):
                 read_at_s = now_s
                 with contextlib.suppress(NetworkTrouble):
                     await self._read_directory()
@@ -422,6 +426,7 @@ class ChatNode:
         if not reading.answered:
             return False
         listed = [(entry, self._core.life_s(entry)) for entry in reading.entries]
+        self._directory_size = len(listed)
         changes = self._attendance.listed(listed, self._core.now_s())  # type: ignore[arg-type]
         await self._show_presence(changes if self._directory_read else [])
         self._directory_read = True
@@ -473,8 +478,11 @@ class ChatNode:
         if records:
             await link.send(Announce([record.raw for record in records][:32]))
         own_device = author.peer == me.peer
+        owed = author.peer in self._exchange.outbox.lacking(direct_only=True)
         for talk in self._talks:
-            if own_device or (link.dialled and await self._shares_already(talk, link)):
+            # One side compares, and who has private lines for the other does in any case: it may not know of the talk.
+            compares = link.dialled or (owed and talk.direct)
+            if own_device or (compares and await self._shares_already(talk, link)):
                 await self._exchange.send_have(link, talk, answer=True)
 
     async def _shares_already(self, talk: Talk, link: Link) -> bool:
@@ -795,6 +803,8 @@ class ChatNode:
     async def _list_names(self, room: str | None) -> None:
         joined = self._room_meant(room)
         await self._rooms.read_members(joined)
+        with contextlib.suppress(NetworkTrouble):
+            await self._read_directory()  # who came in a moment ago is online, too
         core = self._core
         online = self._attendance.online(core.now_s()) | {core.me.peer: core.me.name}
         people = joined.room.people() | {core.me.peer: core.me.name}

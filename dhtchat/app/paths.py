@@ -53,14 +53,15 @@ def network_folder(data_dir: Path, parameters: NetworkParameters) -> Path:
 def last_login(data_dir: Path, parameters: NetworkParameters) -> tuple[str, str] | None:
     """Profile and login of who was online last on this machine."""
     with contextlib.suppress(OSError, UnicodeDecodeError, ValueError):
-        profile, login = (network_folder(data_dir, parameters) / "last-login").read_text("ascii").split()
+        text = (network_folder(data_dir, parameters) / "last-login").read_bytes().decode(errors="surrogateescape")
+        profile, login = text.split("\n")
         return profile, login
     return None
 
 
 def remember_login(data_dir: Path, parameters: NetworkParameters, profile: str, login: str) -> None:
     folder = make_folder(network_folder(data_dir, parameters))
-    write_private(folder / "last-login", f"{profile} {login}".encode("ascii"))
+    write_private(folder / "last-login", f"{profile}\n{login}".encode(errors="surrogateescape"))
 
 
 class DeviceFolder:

@@ -56,6 +56,8 @@ class People:
         if login.name == me.name and login.fingerprint in (None, fingerprint(me.peer)):
             return Person(me.name, me.peer)
         pin = self._pins.get(login.name)
+        if pin is not None and login.fingerprint is None and self._is_fresh(login.name, PeerId(pin.peer)):
+            return Person(login.name, PeerId(pin.peer))  # talk with somebody known does not wait for silent replicas
         try:
             reading = await self._read(login.name)
         except NetworkTrouble:
@@ -72,6 +74,8 @@ class People:
         if pin is not None:
             if owner is not None and owner.key != pin.peer:
                 self._warn_key_changed(login.name, PeerId(owner.key))
+            elif owner is not None:
+                self._remember(login.name, PeerId(pin.peer), Standing.RIGHTFUL)
             return Person(login.name, PeerId(pin.peer))
         if owner is None:
             if not reading.decision.certain:
@@ -148,6 +152,11 @@ class People:
                 standing = Standing.OTHERS if reading.decision.certain else Standing.UNKNOWN
         self._remember(name, peer, standing)
         return standing
+
+    def _is_fresh(self, name: str, peer: PeerId) -> bool:
+        """Whether the replicas said lately that the name is this key's."""
+        known = self._checked.get((name, peer))
+        return known is not None and known.standing is Standing.RIGHTFUL and known.until_s > self._core.now_s()
 
     async def _read(self, name: str) -> ClaimReading:
         reading = await self._core.dht.read_claims(account_key(name))

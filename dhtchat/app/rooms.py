@@ -12,7 +12,13 @@ from dhtchat.chat.markup import clean
 from dhtchat.chat.room import MemberChange, Room
 from dhtchat.errors import NetworkTrouble, NoSuchRoom, TooFewAnswered
 from dhtchat.ids import PeerDevice, PeerId, RoomId
-from dhtchat.limits import LISTED_ROOMS_MAX, LOOKUPS_AT_ONCE, MEMBER_CHECK_INTERVAL_S, PEOPLE_POLL_S
+from dhtchat.limits import (
+    LISTED_ROOMS_MAX,
+    LOOKUPS_AT_ONCE,
+    MEMBER_CHECK_INTERVAL_S,
+    PEOPLE_POLL_PER_ENTRY_S,
+    PEOPLE_POLL_S,
+)
 from dhtchat.peer.pool import LinkPool
 from dhtchat.records.envelope import Body, Signed
 from dhtchat.records.listing import RoomListing, room_directory_key
@@ -160,7 +166,8 @@ class Rooms:
     async def upkeep(self) -> None:
         """Read rosters that are due, and keep or leave the directory entries as the roster says whose turn it is."""
         for joined in self.joined():
-            due = self._read_at_s.get(joined.room.id, 0.0) + self._core.runtime.jitter(PEOPLE_POLL_S)
+            poll_s = PEOPLE_POLL_S + PEOPLE_POLL_PER_ENTRY_S * len(joined.room.people())
+            due = self._read_at_s.get(joined.room.id, 0.0) + self._core.runtime.jitter(poll_s)
             if self._core.now_s() >= due:
                 await self.read_members(joined)
             if joined.room.id in self._joined:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from dhtchat.app.core import Core
-from dhtchat.chat.sync import Plan, cut_page, plan
+from dhtchat.chat.sync import Plan, Range, cut_end, cut_page, plan
 from dhtchat.chat.timeline import Timeline
 from dhtchat.history.store import StoredConversation, StoredPlace, StoredStatement, keep_conversation, keep_floor
 from dhtchat.ids import DeviceId, MessageId, PeerId
@@ -121,19 +121,31 @@ class Talks:
 
     # --- comparing histories ---
 
-    async def page_for(self, talk: Talk, theirs: Mapping[DeviceId, int]) -> Page | None:
+    async def page_for(
+        self, talk: Talk, theirs: Mapping[DeviceId, int], their_floors: Mapping[DeviceId, int]
+    ) -> Page | None:
         """The next page of what somebody with this vector lacks; None when nothing."""
         store = self._core.store
         newcomer: Mapping[bytes, int] | None = None
-        if not talk.direct and any(device not in theirs for device in talk.timeline.vector()):
+        if not talk.direct and (their_floors or any(device not in theirs for device in talk.timeline.vector())):
             since_ms = self._core.wall_ms() - HISTORY_NEWCOMER_AGE_S * 1000
             newcomer = await self._core.journal.read(
                 store.newcomer_floors, talk.id, HISTORY_NEWCOMER_MESSAGES, since_ms
             )
-        todo = plan(theirs, talk.timeline.vector(), newcomer)
-        if not todo.ranges:
+        todo = plan(theirs, talk.timeline.vector(), newcomer, their_floors)
+        if todo.ranges:
+            return await self._core.journal.read(self._read_page, talk, todo)
+        if todo.earlier:
+            return await self._core.journal.read(self._read_earlier, talk, todo.earlier)
+        return None
+
+    def _read_earlier(self, talk: Talk, earlier: Range) -> Page | None:
+        chain = self._core.store.chain_after(talk.id, earlier.device, earlier.after, earlier.upto, CHAIN_ROWS_MAX)
+        rows, more = cut_end(chain, earlier.upto)
+        if not rows:
             return None
-        return await self._core.journal.read(self._read_page, talk, todo)
+        floors = {earlier.device: rows[0].counter}
+        return Page([row.raw for row in rows], {}, self._absent_parents(rows, floors), more)
 
     def _read_page(self, talk: Talk, todo: Plan) -> Page:
         chains = [self._core.store.chain_after(talk.id, r.device, r.after, r.upto, CHAIN_ROWS_MAX) for r in todo.ranges]
@@ -156,9 +168,7 @@ class Talks:
         return sorted(named - held)[:SYNC_PAGE_ABSENT_MAX]
 
     def keep_floor(self, talk: Talk, device: DeviceId) -> None:
-        floor = talk.timeline.floor_of(device)
-        if floor > 1:
-            self._core.journal.write(keep_floor(talk.id, device, floor))
+        self._core.journal.write(keep_floor(talk.id, device, talk.timeline.floor_of(device)))
 
 
 RECENT_FOR_HEADS = 64

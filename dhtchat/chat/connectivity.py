@@ -31,7 +31,7 @@ class Connectivity:
 
     def tick(self, heard_s: float, now_s: float) -> WentOffline | CameBack | None:
         """`heard_s`: when anybody last answered us."""
-        if now_s - self._ticked_s > QUIET_LIMIT_S:
+        if self.online and now_s - self._ticked_s > QUIET_LIMIT_S:
             # The process itself slept (suspended, stopped): nobody could have answered, so the wait starts anew.
             self._heard_s = max(self._heard_s, now_s - PROBE_INTERVAL_S)
         self._ticked_s = now_s

@@ -60,8 +60,8 @@ class Outbox:
         if entry.recipients:  # alone in a room, there is nobody whose having it could be told
             self._entries[statement_id] = entry
         if len(self._entries) > OUTBOX_ENTRIES_MAX:
-            oldest_first = sorted(self._entries, key=lambda key: self._entries[key].direct)
-            del self._entries[oldest_first[0]]
+            oldest = next(iter(self._entries))
+            del self._entries[next((key for key, followed in self._entries.items() if not followed.direct), oldest)]
         return self._status(statement_id, entry)
 
     def on_sent(self, statement_id: MessageId) -> list[StatusChange]:
@@ -89,14 +89,14 @@ class Outbox:
         return receipts, changes
 
     def on_vector(
-        self, conversation: bytes, vector: Mapping[DeviceId, int], peer: PeerId
+        self, conversation: bytes, vector: Mapping[DeviceId, int], peer: PeerId, *, floor: int = 1
     ) -> tuple[list[Receipt], list[StatusChange]]:
-        """`peer` has everything of ours in this conversation up to a counter."""
+        """`peer` has everything of ours in this conversation up to a counter, but for what lies before `floor`."""
         upto = vector.get(self._device, 0)
         ids = [
             statement_id
             for statement_id, entry in self._entries.items()
-            if entry.conversation == conversation and entry.counter <= upto
+            if entry.conversation == conversation and floor <= entry.counter <= upto
         ]
         return self.on_committed(ids, peer)
 

@@ -9,10 +9,13 @@ from typing import NamedTuple
 
 from dhtchat.chat.entries import DeviceEntries, Entry
 from dhtchat.ids import DeviceId, PeerDevice, PeerId
-from dhtchat.limits import LINK_GRACE_S, PRESENCE_TTL_S
+from dhtchat.limits import CLOCK_SKEW_S, LINK_GRACE_S, PRESENCE_TTL_S
 from dhtchat.records.envelope import Signed
 from dhtchat.records.listing import UserListing
 from dhtchat.records.presence import Presence
+
+_SUSPECTED_TTLS = 2
+"""For one ttl after a crash the replicas still hand out the last record, and what we read then lives for another."""
 
 
 class PresenceChange(NamedTuple):
@@ -46,6 +49,8 @@ class Attendance:
             found.add(_who(record))
             self._listed.learn(_who(record), record.body, life_s=life_s, now_s=now_s)
         self._listed.reconcile(found, self._linked, now_s)
+        # A presence record is read rarely and outlives a goodbye that we were not told: who is online is in the directory.
+        self._present.reconcile(found, self._linked, now_s)
         return self.tick(now_s)
 
     def announced(self, record: Signed[Presence], *, life_s: float, now_s: float) -> list[PresenceChange]:
@@ -55,7 +60,7 @@ class Attendance:
         if record.body.gone:
             self._broken.pop(who, None)
             # Who says goodbye to us has not necessarily reached the directory yet.
-            self._listed.bury(who, record.body.sequence, until_s=now_s + life_s)
+            self._listed.bury(who, record.body.sequence, until_s=now_s + record.body.ttl_s + CLOCK_SKEW_S)
         return self.tick(now_s)
 
     def link_up(self, who: PeerDevice, name: str, now_s: float) -> list[PresenceChange]:
@@ -73,7 +78,12 @@ class Attendance:
         """What changed by now. Call it now and then: records die and grace ends without any event."""
         self._listed.expire(now_s)
         self._present.expire(now_s)
-        self._broken = {d: b for d, b in self._broken.items() if now_s - b.at_s < PRESENCE_TTL_S}
+        known = {entry.who for entry in self._known()} if self._broken else set()
+        self._broken = {
+            who: broken
+            for who, broken in self._broken.items()
+            if who in known or now_s - broken.at_s < _SUSPECTED_TTLS * PRESENCE_TTL_S
+        }
         online = self.online(now_s)
         left = [PresenceChange(peer, name, online=False) for peer, name in self._shown.items() if peer not in online]
         came = [PresenceChange(peer, name, online=True) for peer, name in online.items() if peer not in self._shown]
@@ -100,11 +110,11 @@ class Attendance:
         yield from self._present
 
     def _suspected(self, entry: Entry[UserListing] | Entry[Presence], now_s: float) -> bool:
-        """Whether a record may be what a crashed device left behind. After a ttl none of those is alive any more."""
+        """Whether a record may be what a crashed device left behind."""
         broken = self._broken.get(entry.who)
         if broken is None or entry.body.issued_at_s > broken.wall_s:
             return False
-        return LINK_GRACE_S <= now_s - broken.at_s < PRESENCE_TTL_S
+        return LINK_GRACE_S <= now_s - broken.at_s < _SUSPECTED_TTLS * entry.body.ttl_s
 
 
 def _who(record: Signed[UserListing] | Signed[Presence]) -> PeerDevice:

@@ -5,7 +5,8 @@ to come. docs/protocol.md, "Comparing histories".
 """
 
 import heapq
-from collections.abc import Iterable, Iterator, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
 from dhtchat.ids import DeviceId
@@ -25,6 +26,9 @@ class Plan(NamedTuple):
 
     ranges: tuple[Range, ...]
     floors: dict[DeviceId, int]
+    earlier: Range | None = None
+    """What lies before the floor of somebody whom a third person gave less than we give newcomers, or lied to about where
+    history begins. Sent from its end, when nothing else is, so that each page moves the floor."""
 
 
 class Row(Protocol):
@@ -32,6 +36,8 @@ class Row(Protocol):
 
     @property
     def id(self) -> bytes: ...
+    @property
+    def counter(self) -> int: ...
     @property
     def depth(self) -> int: ...
     @property
@@ -42,9 +48,12 @@ R = TypeVar("R", bound=Row)
 
 
 def plan(
-    theirs: Mapping[DeviceId, int], mine: Mapping[DeviceId, int], newcomer_floors: Mapping[bytes, int] | None
+    theirs: Mapping[DeviceId, int],
+    mine: Mapping[DeviceId, int],
+    newcomer_floors: Mapping[bytes, int] | None,
+    their_floors: Mapping[DeviceId, int] | None = None,
 ) -> Plan:
-    """What `theirs` lacks of `mine`.
+    """What `theirs` lacks of `mine`. `their_floors`: where it does not begin at 1.
 
     `newcomer_floors`: per device the first counter for those who have nothing of it; a device that is not named there has
     said nothing recent, and nothing of it is sent nor said. None: everything is sent (private talk).
@@ -59,12 +68,33 @@ def plan(
                 floors[device] = after + 1
         if after < upto:
             ranges.append(Range(device, after, upto))
-    return Plan(tuple(ranges), floors)
+    earlier = None if ranges else _earlier(their_floors or {}, mine, newcomer_floors or {})
+    return Plan(tuple(ranges), floors, earlier)
+
+
+def _earlier(
+    their_floors: Mapping[DeviceId, int], mine: Mapping[DeviceId, int], newcomer_floors: Mapping[bytes, int]
+) -> Range | None:
+    for device, theirs in sorted(their_floors.items()):
+        first = newcomer_floors.get(device, theirs)
+        if first < theirs <= mine.get(device, 0):
+            return Range(device, first - 1, theirs - 1)
+    return None
 
 
 def cut_page(chains: Iterable[Iterable[R]]) -> tuple[list[R], bool]:
     """Merge chains, each by increasing depth, into one page; the bool says whether anything was left over."""
-    rows: Iterator[R] = heapq.merge(*chains, key=lambda row: (row.depth, row.id))
+    return _fill(heapq.merge(*chains, key=lambda row: (row.depth, row.id)))
+
+
+def cut_end(chain: Sequence[R], upto: int) -> tuple[list[R], bool]:
+    """The end of one chain, without a gap before `upto`, as much as fits; the same way."""
+    rows = (row for row, counter in zip(reversed(chain), itertools.count(upto, -1)) if row.counter == counter)
+    page, more = _fill(rows)
+    return page[::-1], more
+
+
+def _fill(rows: Iterator[R]) -> tuple[list[R], bool]:
     page: list[R] = []
     page_bytes = 0
     for row in rows:

@@ -53,7 +53,7 @@ class Chain:
     What lies before the floor is not waited for; should it come all the same, it is taken.
     """
 
-    __slots__ = ("beyond", "depth", "first", "floor", "held", "ids", "last_shown", "upto")
+    __slots__ = ("beyond", "depth", "floor", "held", "ids", "last_shown", "upto")
 
     def __init__(self, floor: int = 1) -> None:
         self.floor = floor
@@ -61,8 +61,6 @@ class Chain:
         self.beyond: set[int] = set()
         self.ids: dict[int, MessageId] = {}
         """Counter -> id of what is held, to tell a duplicate from a fork."""
-        self.first = 0
-        """The smallest counter in `ids`."""
         self.held: list[int] = []
         """Counters of what is not shown yet, sorted."""
         self.last_shown = 0
@@ -79,11 +77,13 @@ class Chain:
         return max(self.last_shown, self.floor - 1)
 
     def add(self, counter: int, statement_id: MessageId) -> None:
-        self.first = min(self.first, counter) if self.ids else counter
         self.ids[counter] = statement_id
         if counter >= self.floor:
             self.beyond.add(counter)
             self._advance()
+        elif self.begun:
+            while self.floor - 1 in self.ids:
+                self.floor -= 1
 
     def move(self, floor: int) -> None:
         """Begin elsewhere; only while not `begun`."""
@@ -214,15 +214,14 @@ class Timeline:
     def set_floor(self, device: DeviceId, floor: int, now_s: float) -> tuple[Shown, ...]:
         """Somebody says that what is before `floor` will not come from there.
 
-        Believed only of a device of which we hold that very statement and nothing before: a lie could otherwise make us
-        pass over lines that are still to be said.
+        Believed only of a device of which we hold that very statement and have no beginning yet: a lie could otherwise make
+        us pass over lines that are still to be said. (An older one that somebody dug out does not count as a beginning.)
         """
         chain = self._chains.get(device)
-        if chain is None or chain.begun or not chain.ids or floor != chain.first:
+        if chain is None or chain.begun or floor not in chain.ids:
             return ()
         chain.move(floor)
-        for counter in chain.held:
-            self._try(self._held[chain.ids[counter]])
+        self._try_first(chain)
         return self.release(now_s)
 
     def set_absent(self, parents: Iterable[bytes]) -> None:
@@ -292,6 +291,10 @@ class Timeline:
         if not held.missing and (counter <= chain.floor or chain.shown_upto >= counter - 1):
             heapq.heappush(self._ready, (self._depth_of(held.statement), held.statement.id))
 
+    def _try_first(self, chain: Chain) -> None:
+        if chain.held:
+            self._try(self._held[chain.ids[chain.held[0]]])
+
     def _unblock(self, parent: MessageId) -> None:
         for statement_id in self._blocked.pop(parent, ()):
             held = self._held[statement_id]
@@ -303,7 +306,7 @@ class Timeline:
         while self._ready:
             depth, statement_id = heapq.heappop(self._ready)
             held = self._held.get(statement_id)
-            if held is None:
+            if held is None or self._held_below(held.statement) is not None:  # its turn comes after that one
                 continue
             if depth < (deeper := self._depth_of(held.statement)):
                 heapq.heappush(self._ready, (deeper, statement_id))
@@ -364,9 +367,7 @@ class Timeline:
         self._add_head(statement, depth)
         out.append(Shown(statement, depth))
         self._unblock(statement.id)
-        following = chain.ids.get(chain.shown_upto + 1)
-        if following in self._held:
-            self._try(self._held[following])
+        self._try_first(chain)
 
     def _add_head(self, statement: Statement, depth: int) -> None:
         if statement.id in self._overtaken:

@@ -16,6 +16,7 @@ from dhtchat.cli.errors import INTERRUPTED
 from dhtchat.cli.output import Output
 from dhtchat.cli.passwords import PasswordOptions, StandardInput, read_new_password, read_password
 from dhtchat.cli.running import run_until_done
+from dhtchat.crypto.password import check_policy
 from dhtchat.errors import BadUsage, DhtChatError
 from dhtchat.ids import Login, fold_room, parse_login
 from dhtchat.limits import OUTGOING_LINES_MAX
@@ -37,6 +38,7 @@ def join(
     standard_input = StandardInput()
     if create:
         password = read_new_password(login.name, options, standard_input)
+        check_policy(password, name=login.name)  # as `register`: a bad password needs no network to be refused
     else:
         password = read_password(options, standard_input, prompt=f"Password of {login.name}: ")
     face = LineMode(settings, login, profile, Output(json=json, user=login.name), json=json)

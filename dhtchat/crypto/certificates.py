@@ -7,7 +7,7 @@ import datetime
 import ssl
 import tempfile
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -39,7 +39,7 @@ class TlsIdentity:
             .sign(key, None)
         )
         self.certificate = certificate.public_bytes(Encoding.DER)
-        self.server_context = _context(ssl.PROTOCOL_TLS_SERVER)
+        self.server_context = ServerContext(self.certificate)
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + certificate.public_bytes(
             Encoding.PEM
         )
@@ -50,11 +50,24 @@ class TlsIdentity:
             path.write_bytes(pem)
             self.server_context.load_cert_chain(path)
         self.server_context.num_tickets = 0  # no resumption: a resumed session shows no certificate
-        self.client_context = _context(ssl.PROTOCOL_TLS_CLIENT)
+        self.client_context = _prepared(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
 
 
-def _context(protocol: int) -> ssl.SSLContext:
-    context = ssl.SSLContext(protocol)
+class ServerContext(ssl.SSLContext):
+    """Knows the certificate it shows: a simulated network that leaves TLS out still has to show one."""
+
+    certificate: bytes
+
+    def __new__(cls, certificate: bytes) -> "ServerContext":
+        context = super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
+        context.certificate = certificate
+        return _prepared(context)
+
+
+C = TypeVar("C", bound=ssl.SSLContext)
+
+
+def _prepared(context: C) -> C:
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -115,7 +115,7 @@ class VoteKeeper:
         storage: RecordStorage,
         *,
         ask_others: Callable[[RecordKey], Awaitable[Tally]],
-        spawn: Callable[[Coroutine[Any, Any, None]], bool],
+        spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None] | None],
         on_kept: Callable[[RecordKey], None],
     ) -> None:
         self._storage = storage
@@ -137,36 +137,42 @@ class VoteKeeper:
 
     def offer(self, key: RecordKey, record: DurableRecord) -> "asyncio.Future[Kept]":
         """Keep a claim, after an adoption where one is due; cancelled when this node ends before that. The record must
-        have been judged for `key`: nobody makes us ask around for nothing. `spawn` says whether it started a task."""
+        have been judged for `key`: nobody makes us ask around for nothing. `spawn` returns None when it starts nothing any more."""
         answer: asyncio.Future[Kept] = asyncio.get_running_loop().create_future()
         if key not in self._adoptions and self._storage.claims(key):
             answer.set_result(self._keep(key, record))
             return answer
         adoption = self._adoptions.get(key)
         if adoption is None:
-            adoption = Adoption()
-            if not self._spawn(self._adopt(key, adoption)):
+            task = self._spawn(self._adopt(key))
+            if task is None:
                 answer.cancel()
                 return answer
-            self._adoptions[key] = adoption
+            adoption = self._adoptions[key] = Adoption()
+            task.add_done_callback(lambda _: self._abandon(key, adoption))
         adoption.waiting.append((record, answer))
         self._waiting += 1
         return answer
 
-    async def _adopt(self, key: RecordKey, adoption: Adoption) -> None:
-        try:
-            tally = await self._ask_others(key)
-            # From here on nothing is awaited: the vote is fixed and the waiting are served before anybody else gets in.
-            for record in tally.adoptable():
-                self._keep(key, record)
-            for record, answer in adoption.waiting:
-                if not answer.done():
-                    answer.set_result(self._keep(key, record))
-        finally:
+    async def _adopt(self, key: RecordKey) -> None:
+        tally = await self._ask_others(key)
+        # From here on nothing is awaited: the vote is fixed and the waiting are served before anybody else gets in.
+        adoption = self._adoptions.pop(key)
+        self._waiting -= len(adoption.waiting)
+        for record in tally.adoptable():
+            self._keep(key, record)
+        for record, answer in adoption.waiting:
+            if not answer.done():
+                answer.set_result(self._keep(key, record))
+
+    def _abandon(self, key: RecordKey, adoption: Adoption) -> None:
+        """The node ended in the middle of it: nobody may wait for ever. (No `finally` in the task would do: it does not
+        run when a task is cancelled before its first step.)"""
+        if self._adoptions.get(key) is adoption:
             del self._adoptions[key]
             self._waiting -= len(adoption.waiting)
             for _, answer in adoption.waiting:
-                answer.cancel()  # only those left when this node ends in the middle of it
+                answer.cancel()
 
     def settle(self, key: RecordKey, tally: Tally) -> None:
         """Give our vote to the owner if the others have agreed on one beyond doubt."""

@@ -210,16 +210,16 @@ class DhtNode:
         """Monotonic time of the last valid answer to a request of ours; -inf before the first."""
         return self._protocol.heard_at_s
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> bool:
-        """Every task of this folder starts here, or in a group that ends before a call from outside returns. False when
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
+        """Every task of this folder starts here, or in a group that ends before a call from outside returns. None when
         this node is about to end and starts nothing any more."""
         if self._leaving:
             coroutine.close()
-            return False
+            return None
         task = self._group.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return True
+        return task
 
     # --- the neighbourhood --------------------------------------------------------------------------------------------
 
@@ -325,6 +325,7 @@ class DhtNode:
             self.on_contacts_changed()
 
     def _left(self, contact: Contact) -> None:
+        self._upkeep.forget(contact)
         if self.on_contacts_changed is not None:
             self.on_contacts_changed()
 

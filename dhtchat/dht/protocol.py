@@ -488,16 +488,21 @@ class DhtProtocol(KademliaProtocol):
         known = self.router.find(asker)
         if known == contact or sender in self._admitting or not is_callable(sender):
             return
-        now_s = self._runtime.clock.monotonic()
-        if len(self._admitting) >= ADMISSIONS_OPEN_MAX or not self._admissions.take(now_s):
+        if self._admissions.take(self._runtime.clock.monotonic()):
+            self._admit(contact, prove=known is not None)
+        else:
+            self.statistics["admission-postponed"] += 1
+
+    def _admit(self, contact: Contact, *, prove: bool) -> None:
+        """Ask it in the background. `prove`: the id is known from another address; a ping shows that somebody is there,
+        but that it is the same node, which has moved, only its signature does."""
+        if contact.endpoint in self._admitting or len(self._admitting) >= ADMISSIONS_OPEN_MAX:
             self.statistics["admission-postponed"] += 1
             return
-        self._spawn(self._admit(contact, prove=known is not None))
-
-    async def _admit(self, contact: Contact, *, prove: bool) -> None:
-        """`prove`: the id is known from another address. A ping shows that somebody is there; that it is the same node,
-        which has moved, only its signature does."""
         self._admitting.add(contact.endpoint)
+        self._spawn(self._admit_now(contact, prove=prove))
+
+    async def _admit_now(self, contact: Contact, *, prove: bool) -> None:
         try:
             if prove:
                 await self.call_hello(contact.endpoint)
@@ -520,8 +525,7 @@ class DhtProtocol(KademliaProtocol):
             self.router.heard(contact)
             return
         if known is not None and not proved:
-            if contact.endpoint not in self._admitting and len(self._admitting) < ADMISSIONS_OPEN_MAX:
-                self._spawn(self._admit(contact, prove=True))
+            self._admit(contact, prove=True)
             return
         if known is not None:
             self._leave(known)
@@ -529,14 +533,8 @@ class DhtProtocol(KademliaProtocol):
             self._leave(tenant)
         if self.router.enter(contact):
             self.on_entered(contact)
-        else:
-            self._spawn(self._check(self.router.eldest_beside(contact)))
-
-    async def _check(self, contact: Contact) -> None:
-        """A full bucket keeps those who live (the paper's §2.2): a dead one makes way, see `_miss`."""
-        if contact.endpoint in self._admitting or len(self._admitting) >= ADMISSIONS_OPEN_MAX:
-            return
-        await self._admit(contact, prove=False)
+        else:  # a full bucket keeps those who live (the paper's §2.2); one who is dead makes way, see `_miss`
+            self._admit(self.router.eldest_beside(contact), prove=False)
 
     def _miss(self, contact: Contact) -> None:
         """It did not answer, in all the tries it had."""

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 from collections import OrderedDict
 from collections.abc import Iterator
+from math import inf
 
 from dhtchat.dht.announcer import Schedule
 from dhtchat.dht.claiming import VoteKeeper, rivals
@@ -21,6 +22,7 @@ from dhtchat.limits import (
     HANDOFF_DELAY_S,
     HANDOFF_STORES_OPEN_MAX,
     KEYS_PER_SLICE,
+    NEWCOMER_S,
     SETTLE_DELAY_S,
     SOFT_REPLICAS,
     UPKEEP_INTERVAL_S,
@@ -58,6 +60,10 @@ class Upkeep:
         """How long we wait before we look again at a name whose votes do not agree; grows each time."""
         self._newcomers: OrderedDict[Contact, float] = OrderedDict()
         """Since when they wait for their share."""
+        self._entered_at_s: dict[bytes, float] = {}
+        """Of every node in the table, by its id."""
+        self._kept_at_s: dict[RecordKey, float] = {}
+        """When the first claim for a name came; those from an earlier run are not in it."""
         self._look_due = asyncio.Event()
         self._newcomer = asyncio.Event()
 
@@ -70,6 +76,7 @@ class Upkeep:
 
     def on_kept(self, key: RecordKey) -> None:
         """A claim was stored. Rivals are looked at soon, so that a race ends the same everywhere."""
+        self._kept_at_s.setdefault(key, self._now_s())
         if rivals(self._storage.claims(key)):
             self._looks.hasten(key, self._now_s() + self._runtime.jitter(SETTLE_DELAY_S))
         elif key not in self._looks:
@@ -80,10 +87,15 @@ class Upkeep:
 
     def greet(self, contact: Contact) -> None:
         """A node has entered the table."""
-        self._newcomers[contact] = self._now_s()
+        self._entered_at_s[contact.node_id] = self._newcomers[contact] = self._now_s()
         if len(self._newcomers) > HANDOFF_CONTACTS_MAX:
             self._newcomers.popitem(last=False)  # upkeep gives it its share later
         self._newcomer.set()
+
+    def forget(self, contact: Contact) -> None:
+        """It has left the table."""
+        self._entered_at_s.pop(contact.node_id, None)
+        self._newcomers.pop(contact, None)
 
     async def run_handoffs(self) -> None:
         """Until cancelled. One newcomer after the other, each once it and we have had time to learn the network."""
@@ -128,11 +140,18 @@ class Upkeep:
             yield key, list(self._storage.mortal_entries(key)), SOFT_REPLICAS
 
     def _is_ours_to_give(self, key: RecordKey, newcomer: Contact, count: int) -> bool:
-        """Whether the newcomer should hold it and we are, without it, the nearest we know."""
+        """Whether the newcomer should hold it, and we are the nearest of those who may be expected to hold it already:
+        of several that come at once, each would leave it to another that has nothing yet."""
         nearest = self._replicas.nearest_known(key, count, exclude=newcomer.node_id)
-        if not self._replicas.is_us(nearest[0]):
+        giver = next((contact for contact in nearest if self._may_hold(contact, key)), None)
+        if giver is None or not self._replicas.is_us(giver):
             return False
         return len(nearest) < count or distance(newcomer.node_id, key) < distance(nearest[-1].node_id, key)
+
+    def _may_hold(self, contact: Contact, key: RecordKey) -> bool:
+        """Who was there when it came to us was given it as well; who came later, by now."""
+        entered_at_s = self._entered_at_s.get(contact.node_id, -inf)
+        return entered_at_s <= self._kept_at_s.get(key, inf) or self._now_s() - entered_at_s > NEWCOMER_S
 
     # --- looking after ------------------------------------------------------------------------------------------------
 
@@ -175,6 +194,7 @@ class Upkeep:
             delay_s = self._unsettled.get(key, SETTLE_DELAY_S)
             self._unsettled[key] = min(2 * delay_s, UPKEEP_INTERVAL_S)
         self._looks.put(key, self._now_s() + self._runtime.jitter(delay_s))
+        self._look_due.set()
 
     def _now_s(self) -> float:
         return self._runtime.clock.monotonic()

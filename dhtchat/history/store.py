@@ -105,6 +105,10 @@ class HistoryStore:
         except sqlite3.DatabaseError as error:
             if path is None:
                 raise
+            if _primary_code(error) in _NOT_THE_FILES_FAULT:
+                raise DamagedFile(
+                    f"cannot open {path}: {error}", hint="Check the disk and the permissions, and try again."
+                ) from error
             self.moved_aside = _move_aside(path)
             log.warning("%s is damaged (%s); moved to %s and started anew", path, error, self.moved_aside.name)
             self._db = self._open()
@@ -149,6 +153,8 @@ class HistoryStore:
 
     def commit(self, writes: Iterable[Write]) -> None:
         """All or nothing, on disk when this returns. Raises `sqlite3.Error` (disk full) with nothing written."""
+        if self._db.in_transaction:  # not even the ROLLBACK of the last one worked
+            self._db.execute("ROLLBACK")
         self._db.execute("BEGIN IMMEDIATE")
         try:
             for sql, values in writes:
@@ -249,6 +255,28 @@ class HistoryStore:
         for row in self._db.execute(f"SELECT {columns} FROM statements {condition}", values):
             own, delayed, verified, shown = map(bool, row[6:10])
             yield StoredStatement._make((*row[:6], own, delayed, verified, shown, row[10]))
+
+
+_NOT_THE_FILES_FAULT = frozenset(
+    {
+        sqlite3.SQLITE_AUTH,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+"""https://sqlite.org/rescode.html: a full disk or another process is no reason to give up a history."""
+
+
+def _primary_code(error: sqlite3.Error) -> int | None:
+    """SQLite's result code without what extends it; None for an error that is ours or Python's."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
 
 
 def _move_aside(path: Path) -> Path:

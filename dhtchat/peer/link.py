@@ -17,12 +17,12 @@ import logging
 import ssl
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 from dhtchat.crypto.certificates import ALPN, TlsIdentity
 from dhtchat.errors import LinkLost, ProofRefused, RemoteMisbehaved
 from dhtchat.ids import Endpoint
-from dhtchat.limits import FRAME_BYTES_MAX, TLS_READ_BYTES
+from dhtchat.limits import FRAME_BYTES_MAX, TLS_RECORD_BYTES
 from dhtchat.peer.framing import FrameCutter
 from dhtchat.peer.link_limits import LinkLimits
 from dhtchat.peer.messages import PeerMessage
@@ -45,12 +45,35 @@ _log = logging.getLogger(__name__)
 # asyncio allocates this much per connection end and never uses most of it: with its own 256 KiB a link costs 288 KiB, with
 # one TLS record 45 (facts.md). There is no argument for it; without the attribute (another Python, uvloop) nothing is lost.
 if hasattr(asyncio.sslproto.SSLProtocol, "max_size"):
-    asyncio.sslproto.SSLProtocol.max_size = TLS_READ_BYTES
+    asyncio.sslproto.SSLProtocol.max_size = TLS_RECORD_BYTES
 
 TLS_VERSION: Final = "TLSv1.3"
-_WRITE_LOW_BYTES: Final = 1
+_WRITE_HIGH_WATER_BYTES: Final = 1
 """High water of the TLS layer: told to wait as soon as it cannot pass everything on to the socket, so that the queue
 here, which has a bound, is the only one that grows. (0 would make asyncio pause and resume on every write.)"""
+
+
+class _Signal:
+    """Wakes whoever waits now; they look again at what they wait for. An `asyncio.Event` is 700 bytes, and a link would
+    have four."""
+
+    __slots__ = ("_waiting",)
+
+    def __init__(self) -> None:
+        self._waiting: list[asyncio.Future[None]] = []
+
+    async def wait(self) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        try:
+            await future
+        finally:
+            self._waiting.remove(future)
+
+    def wake(self) -> None:
+        for future in self._waiting:
+            if not future.done():
+                future.set_result(None)
 
 
 class Link(asyncio.Protocol):
@@ -100,23 +123,22 @@ class Link(asyncio.Protocol):
         self._secured = False
         self._early = bytearray()
         self._cutter = FrameCutter()
-        self._news = asyncio.Event()
+        self._news = _Signal()
         self._timer: asyncio.TimerHandle | None = None
-        self._closed = asyncio.Event()
+        self._closed = False
 
         self._queue: deque[bytes] = deque()
         self._queue_bytes = 0
         self._flush_due = False
         self._writing_paused = False
         self._hanging_up = False
-        self._room = asyncio.Event()
-        self._room.set()
+        self._room = _Signal()
         self._stall_timer: asyncio.TimerHandle | None = None
 
         self._inbox: deque[tuple[PeerMessage, int]] = deque()
         self._inbox_bytes = 0
         self._inbox_over = False
-        self._arrived = asyncio.Event()
+        self._arrived = _Signal()
         self._reading_paused = False
         self._checks: dict[int, asyncio.Future[bool]] = {}
 
@@ -179,6 +201,9 @@ class Link(asyncio.Protocol):
         plain = self._transport
         if plain is None or plain.is_closing():
             raise ConnectionResetError("the stream closed before TLS began")
+        if self._early:
+            early, self._early = self._early, bytearray()
+            asyncio.get_running_loop().call_soon(_hand_over, plain, early)
         transport = await self._runtime.network.start_tls(
             plain,
             self,
@@ -192,9 +217,9 @@ class Link(asyncio.Protocol):
         channel: ssl.SSLObject = transport.get_extra_info("ssl_object")
         if channel.version() != TLS_VERSION or channel.selected_alpn_protocol() != ALPN:
             raise ProofRefused(f"the other side does not speak {ALPN} over {TLS_VERSION}")
-        transport.set_write_buffer_limits(high=_WRITE_LOW_BYTES)
+        transport.set_write_buffer_limits(high=_WRITE_HIGH_WATER_BYTES)
         if hasattr(transport, "set_read_buffer_limits"):  # asyncio's and uvloop's TLS have it, 256 KiB unless told
-            transport.set_read_buffer_limits(high=TLS_READ_BYTES)
+            transport.set_read_buffer_limits(high=TLS_RECORD_BYTES)
         self._secured = True
         if isinstance(self._session, ClientSession):
             certificate = channel.getpeercert(binary_form=True)
@@ -217,7 +242,6 @@ class Link(asyncio.Protocol):
         while self.ended is None:
             if condition():
                 return
-            self._news.clear()
             await self._news.wait()
         raise self.error or LinkLost(f"the link to {self.endpoint} did not come up: {self.ended}")
 
@@ -236,9 +260,8 @@ class Link(asyncio.Protocol):
         return self.admitted and self.ended is None
 
     async def confirmed(self) -> bool:
-        """Wait until the other side goes on with it too, or say that it did not."""
-        while not self._confirmed and self.ended is None:
-            self._news.clear()
+        """Wait until the other side goes on with it too, or say that it never did."""
+        while not self._confirmed and not self._inbox_over:
             await self._news.wait()
         return self._confirmed
 
@@ -247,7 +270,6 @@ class Link(asyncio.Protocol):
         while not self._inbox:
             if self._inbox_over:
                 return None
-            self._arrived.clear()
             await self._arrived.wait()
         message, size = self._inbox.popleft()
         self._inbox_bytes -= size
@@ -268,12 +290,12 @@ class Link(asyncio.Protocol):
     async def over(self) -> None:
         """Wait until nothing more can be said."""
         while self.ended is None:
-            self._news.clear()
             await self._news.wait()
 
     async def closed(self) -> None:
         """Wait until the stream itself is gone."""
-        await self._closed.wait()
+        while not self._closed:
+            await self._news.wait()
 
     def close(self, reason: str) -> None:
         """Say goodbye after what is queued, and go on listening until they hang up."""
@@ -298,15 +320,16 @@ class Link(asyncio.Protocol):
         """End it now because they broke the rules."""
         if self.ended is None:
             self.error = error
-        self.abort(str(error))
+        # The text may quote their bytes, and goes on as the reason.
+        self.abort("".join(c if c.isprintable() else "?" for c in str(error)))
 
     def _note_end(self, reason: str) -> None:
         """From here on nothing is sent; whoever waits learns it."""
         if self.ended is None:
             self.ended = reason
             _log.debug("%r ends", self)
-        self._news.set()
-        self._room.set()
+        self._news.wake()
+        self._room.wake()
         if self._stall_timer is not None:
             self._stall_timer.cancel()
         for answer in self._checks.values():
@@ -317,7 +340,7 @@ class Link(asyncio.Protocol):
         """From here on nothing is read either."""
         self._note_end(reason)
         self._inbox_over = True
-        self._arrived.set()
+        self._arrived.wake()
 
     def _hang_up_within_limit(self) -> None:
         self._set_timer(self._limits.goodbye_timeout_s, lambda: self.abort("goodbye took too long"))
@@ -330,22 +353,23 @@ class Link(asyncio.Protocol):
 
     def _vanish(self) -> None:
         """The stream is gone."""
-        if self._closed.is_set():
+        if self._closed:
             return
         if self._timer is not None:
             self._timer.cancel()
         self._transport = None
         self._queue.clear()
-        self._closed.set()
+        self._closed = True
+        self._news.wake()
         self._gone(self)
 
     # --- the session's side -------------------------------------------------------------------------------------------
 
     def _on_frame(self, message_bytes: bytes, now: float) -> None:
         outcome = self._session.receive(message_bytes, now)
-        if not self._confirmed and self._session.state is State.OPEN:
-            self._confirmed = True
-            self._news.set()
+        if not self._confirmed and self._session.state in (State.OPEN, State.LEAVING):
+            self._confirmed = True  # a client by the welcome, a server by the first word, be it while we are parting
+            self._news.wake()
         match outcome:
             case Heard(message):
                 self._inbox.append((message, len(message_bytes)))
@@ -362,7 +386,7 @@ class Link(asyncio.Protocol):
                 self.author = author
                 if isinstance(self._session, ServerSession):
                     self._let_in(self._session, now)
-                self._news.set()
+                self._news.wake()
             case Opened(wire):
                 self._open(wire, now)
             case Left(reason):
@@ -392,7 +416,7 @@ class Link(asyncio.Protocol):
             self._start_keep_alive(now)
         else:
             self._part(refusal)
-        self._news.set()
+        self._news.wake()
 
     def _start_keep_alive(self, now: float) -> None:
         self._set_timer(self._session.due_at - now, self._on_timer)
@@ -415,7 +439,6 @@ class Link(asyncio.Protocol):
         self._queue.append(wire)
         self._queue_bytes += len(wire)
         if self._queue_bytes > self._limits.link_queue_bytes_max and self._stall_timer is None:
-            self._room.clear()
             self._stall_timer = asyncio.get_running_loop().call_later(self._limits.link_stall_timeout_s, self._on_stall)
         if not self._flush_due and not self._writing_paused:
             self._flush_due = True
@@ -430,20 +453,28 @@ class Link(asyncio.Protocol):
         if transport is None or transport.is_closing():
             return
         while self._queue and not self._writing_paused:
-            joined = [self._queue.popleft()]
-            size = len(joined[0])
-            # Not all at once: what the TLS layer has encrypted it holds, outside the bound of this queue.
-            while self._queue and size + len(self._queue[0]) <= FRAME_BYTES_MAX:
-                joined.append(self._queue.popleft())
-                size += len(joined[-1])
-            self._queue_bytes -= size
-            transport.write(b"".join(joined))
+            piece = self._next_piece()
+            self._queue_bytes -= len(piece)
+            transport.write(piece)
         if self._queue_bytes <= self._limits.link_queue_bytes_max and self._stall_timer is not None:
             self._stall_timer.cancel()
             self._stall_timer = None
-            self._room.set()
+            self._room.wake()
         if self._hanging_up and not self._queue:
             transport.close()
+
+    def _next_piece(self) -> bytes:
+        """As many frames as fit a TLS record, or a part of one that is longer. Larger pieces would be no faster, and make
+        the TLS layer keep as much memory for as long as the link lives."""
+        frames = [self._queue.popleft()]
+        size = len(frames[0])
+        if size > TLS_RECORD_BYTES:
+            self._queue.appendleft(frames[0][TLS_RECORD_BYTES:])
+            return frames[0][:TLS_RECORD_BYTES]
+        while self._queue and size + len(self._queue[0]) <= TLS_RECORD_BYTES:
+            frames.append(self._queue.popleft())
+            size += len(frames[-1])
+        return b"".join(frames)
 
     def _hang_up(self) -> None:
         """Close the stream once the queue is empty. In a callback of its own: to close asyncio's TLS from inside
@@ -462,8 +493,8 @@ class Link(asyncio.Protocol):
 
     # --- asyncio's side -----------------------------------------------------------------------------------------------
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+    def connection_made(self, base_transport: asyncio.BaseTransport) -> None:
+        transport = cast(asyncio.Transport, base_transport)  # no isinstance(): uvloop's is one by its methods only
         if self.ended is not None:  # given up while it was connecting
             transport.abort()
             return
@@ -478,7 +509,8 @@ class Link(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if not self._secured:
-            # asyncio hands over what came along with the end of the TLS handshake before start_tls() returns.
+            # Two cases. asyncio hands over what came along with the end of the TLS handshake before start_tls() returns.
+            # And uvloop reads on after connection_made(), whatever was said there: then it is the beginning of TLS.
             self._early += data
             if len(self._early) > FRAME_BYTES_MAX:
                 self.abort("too much said too early")
@@ -496,7 +528,7 @@ class Link(asyncio.Protocol):
         except RemoteMisbehaved as error:
             self.fail(error)
         if len(self._inbox) > had:
-            self._arrived.set()
+            self._arrived.wake()
         if not self._reading_paused and self._inbox_full() and not self._inbox_over:
             self._reading_paused = True
             if self._transport is not None:
@@ -517,3 +549,17 @@ class Link(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._finish(f"connection lost: {error}" if error else "the other side hung up")
         self._vanish()
+
+
+def _hand_over(transport: asyncio.Transport, early: bytearray) -> None:
+    """Give what was read too early to the TLS layer, as if it was read now. Called when start_tls() has put that in place
+    and before it says anything itself."""
+    if transport.is_closing():
+        return
+    tls = cast(asyncio.BufferedProtocol, transport.get_protocol())
+    while early:
+        buffer = memoryview(tls.get_buffer(len(early)))
+        size = min(len(buffer), len(early))
+        buffer[:size] = early[:size]
+        del early[:size]
+        tls.buffer_updated(size)

@@ -96,10 +96,11 @@ class Committed(PeerMessage, frozen=True, tag="committed"):
 
 
 class DeviceCounter(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """All statements of `device` in the conversation up to and including `counter`."""
+    """All statements of `device` in the conversation from `floor` up to and including `counter`."""
 
     device: Key
     counter: Counter
+    floor: Counter = 1
 
 
 class Have(PeerMessage, frozen=True, tag="have"):
@@ -114,8 +115,8 @@ class Have(PeerMessage, frozen=True, tag="have"):
 
 
 class Lines(PeerMessage, frozen=True, tag="lines"):
-    """What the other side lacks, in causal order, one page. `floors`: what is older than these will not come from here,
-    nor will `absent`, parents that statements of this page name.
+    """What the other side lacks, in causal order, one page. `floors`: what is older than these (in `counter`) will not come
+    from here, nor will `absent`, parents that statements of this page name.
 
     `more`: another page follows when this one is answered with a `Have`.
     """

@@ -26,7 +26,7 @@ from typing import Protocol, Self
 from dhtchat.crypto.certificates import TlsIdentity
 from dhtchat.crypto.identity import SigningKey
 from dhtchat.errors import AddressInUse, LinkLost, MalformedMessage, ProofRefused, RemoteMisbehaved
-from dhtchat.ids import DeviceId, Endpoint, PeerId, is_ip_address
+from dhtchat.ids import DeviceId, Endpoint, PeerDevice, PeerId, is_ip_address
 from dhtchat.limits import ADDRESSES_PER_DEVICE_MAX, NONCE_BYTES
 from dhtchat.parameters import NetworkParameters
 from dhtchat.peer.link import Link
@@ -116,7 +116,8 @@ class LinkPool:
         self._serving: dict[Link, asyncio.Task[None]] = {}
         self._announced: set[Link] = set()
         """Between `link_up` and `link_down`."""
-        self._wanted: dict[DeviceId, _Wanted] = {}
+        self._wanted: dict[PeerDevice, _Wanted] = {}
+        """By both: anybody can say that somebody else's device is theirs, and lives elsewhere."""
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
@@ -162,10 +163,9 @@ class LinkPool:
             return
         usable = tuple(a for a in dict.fromkeys(addresses) if is_ip_address(a.host) and 0 < a.port < 2**16)
         usable = usable[:ADDRESSES_PER_DEVICE_MAX]
-        wanted = self._wanted.get(device)
-        if wanted is None or wanted.peer != peer:
-            self.unwant(device)
-            wanted = self._wanted[device] = _Wanted(device, peer)
+        wanted = self._wanted.get(PeerDevice(peer, device))
+        if wanted is None:
+            wanted = self._wanted[PeerDevice(peer, device)] = _Wanted(device, peer)
             wanted.addresses = usable
             wanted.task = self._tasks.create_task(self._keep_linked(wanted))
         elif usable != wanted.addresses:
@@ -173,11 +173,13 @@ class LinkPool:
             wanted.failures = 0
             wanted.news.set()
 
-    def unwant(self, device: DeviceId) -> None:
-        """No more dialling. A link that is up stays until either side closes it."""
-        wanted = self._wanted.pop(device, None)
-        if wanted is not None and wanted.task is not None:
-            wanted.task.cancel()
+    def unwant(self, device: DeviceId, peer: PeerId | None = None) -> None:
+        """No more dialling of that device as `peer`'s, or with None as anybody's. A link that is up stays until either
+        side closes it."""
+        for who in [who for who in self._wanted if who.device == device and peer in (None, who.peer)]:
+            task = self._wanted.pop(who).task
+            if task is not None:
+                task.cancel()
 
     def retry_now(self) -> None:
         """The network came back: forget all waits between dials."""
@@ -221,8 +223,8 @@ class LinkPool:
         self._closing = True
         for server in self._servers:
             server.close()
-        for device in list(self._wanted):
-            self.unwant(device)
+        for who in list(self._wanted):
+            self.unwant(who.device)
 
     # --- which link stays ---------------------------------------------------------------------------------------------
 
@@ -250,8 +252,9 @@ class LinkPool:
         self.statistics["opened"] += 1
         predecessor = self._serving.get(existing) if existing is not None else None
         self._serving[link] = self._tasks.create_task(self._serve(link, predecessor))
-        if device in self._wanted:
-            self._wanted[device].news.set()
+        for wanted in self._wanted.values():
+            if wanted.device == device:
+                wanted.news.set()
         return None
 
     def _client_key(self, link: Link) -> bytes:
@@ -292,8 +295,10 @@ class LinkPool:
                     await self._handler.received(link, message)
         except RemoteMisbehaved as error:
             link.fail(error)
-        if link.error is not None:
-            self._count(link.error)
+            self._count(error)
+        else:
+            if link.error is not None:
+                self._count(link.error)
 
     # --- accepting ----------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@ stream that was closed; one that was aborted is reset then.
 """
 
 import asyncio
-import contextlib
 import ssl
 from collections.abc import Callable
 from typing import Any
@@ -278,12 +277,3 @@ class _Stream(asyncio.Transport):
 
     def can_write_eof(self) -> bool:
         return False
-
-
-async def discard_all(network: CuttableNetwork) -> None:
-    """At the end of a test: streams that stall would outlive it."""
-    network.mend()
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(2.0):
-            while network._streams:
-                await asyncio.sleep(0)

@@ -38,7 +38,7 @@ from dhtchat.dht.storage import RecordStorage
 from dhtchat.ids import Endpoint, NodeAddress, parse_login
 from dhtchat.parameters import SIM
 from dhtchat.runtime import RealClock, Runtime
-from tests.app.cables import CuttableNetwork, Exchange, discard_all
+from tests.app.cables import CuttableNetwork, Exchange
 
 LOOPBACK = Endpoint("127.0.0.1", 0)
 PASSWORD = "mokita-luberi-sapodu-venika"
@@ -48,13 +48,11 @@ PATIENCE_S = 15.0
 E = TypeVar("E", bound=Event)
 
 
-async def until(
-    condition: Callable[[], object], why: str | Callable[[], str], *, within_s: float = PATIENCE_S
-) -> None:
+async def until(condition: Callable[[], object], why: str | Callable[[], str], *, within_s: float = PATIENCE_S) -> None:
     """Poll until it holds, for no longer than `within_s`."""
     try:
         async with asyncio.timeout(within_s):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 - any condition, not an event of ours
                 await asyncio.sleep(0.01)
     except TimeoutError:
         raise AssertionError(f"after {within_s} s: {why if isinstance(why, str) else why()}") from None
@@ -66,7 +64,7 @@ async def until_async(
     """The same for what must be asked for."""
     try:
         async with asyncio.timeout(within_s):
-            while not await condition():
+            while not await condition():  # noqa: ASYNC110 - the same
                 await asyncio.sleep(0.1)
     except TimeoutError:
         raise AssertionError(f"after {within_s} s: {why if isinstance(why, str) else why()}") from None
@@ -154,6 +152,11 @@ class Person:
         [found] = self.folder.glob(f"*/{parse_login(self.name).name}/device-1")
         return found
 
+    def remembers(self, other: "Person") -> bool:
+        """Whether the other's node is on disk, to be tried first next time."""
+        memory = self.device_folder / "nodes.json"
+        return memory.exists() and f'"{other.node.address}"' in memory.read_text("utf-8")
+
     # --- talking ---
 
     async def say(self, line: str) -> None:
@@ -166,11 +169,11 @@ class Person:
         for line in lines:
             await self.say(line)
 
-    async def ask(self, line: str, kind: type[E], **fields: Any) -> E:
+    async def ask(self, line: str, event: type[E], /, **fields: Any) -> E:
         """Type a command and return its answer."""
         before = self.mark()
         await self.say(line)
-        return await self.expect(kind, after=before, **fields)
+        return await self.expect(event, after=before, **fields)
 
     async def users(self, rest: str = "") -> list[UserEntry]:
         return (await self.ask(f"/users {rest}", Users)).users
@@ -198,25 +201,28 @@ class Person:
         """Now, for `after`."""
         return len(self.events)
 
-    def seen(self, kind: type[E], *, after: int = 0, **fields: Any) -> list[E]:
-        """Events of a kind with these fields, in order; a field may be a predicate."""
+    def seen(self, wanted: type[E], /, *, after: int = 0, **fields: Any) -> list[E]:
+        """Events of a type with these fields, in order; a field may be a predicate."""
         return [
             event
             for event in self.events[after:]
-            if isinstance(event, kind)
+            if isinstance(event, wanted)
             and all(
                 want(getattr(event, field)) if callable(want) else getattr(event, field) == want
                 for field, want in fields.items()
             )
         ]
 
-    async def expect(self, kind: type[E], *, after: int = 0, within_s: float = PATIENCE_S, **fields: Any) -> E:
+    async def expect(self, wanted: type[E], /, *, after: int = 0, within_s: float = PATIENCE_S, **fields: Any) -> E:
         """The first such event, which may have come already."""
+
         def come() -> list[E]:
             self.check()
-            return self.seen(kind, after=after, **fields)
+            return self.seen(wanted, after=after, **fields)
 
-        await until(come, lambda: f"{self.name} saw no {kind.__name__} with {fields}; {self._last()}", within_s=within_s)
+        await until(
+            come, lambda: f"{self.name} saw no {wanted.__name__} with {fields}; {self._last()}", within_s=within_s
+        )
         return come()[0]
 
     def texts(self, target: str | None = None, *, after: int = 0) -> list[str]:
@@ -231,6 +237,7 @@ class Person:
         self, texts: list[str], target: str | None = None, *, after: int = 0, within_s: float = PATIENCE_S
     ) -> None:
         """Exactly these lines come, in this order, each once."""
+
         def come() -> bool:
             self.check()
             return self.texts(target, after=after) == texts
@@ -304,9 +311,7 @@ class Town:
         storage = RecordStorage(None, parameters=SIM, clock=runtime.clock)
         key = SigningKey.generate(runtime.random)
         try:
-            async with DhtNode(
-                runtime=runtime, parameters=SIM, node_key=key, storage=storage, client=client
-            ) as node:
+            async with DhtNode(runtime=runtime, parameters=SIM, node_key=key, storage=storage, client=client) as node:
                 await node.listen(LOOPBACK)
                 if self.bootstrap is not None:
                     await node.bootstrap(self.doors())
@@ -352,7 +357,7 @@ class Town:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         for person in self.people:
-            await discard_all(person.cable)
+            person.cable.mend()  # streams that stall would outlive us
         failures = await asyncio.gather(*(person.crash() for person in self.people), return_exceptions=True)
         await self._stack.aclose()
         self._errors.stop()
@@ -384,6 +389,8 @@ class _ErrorsLogged(logging.Handler):
         self.setFormatter(logging.Formatter("%(name)s: %(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.name.startswith("rpcudp"):
+            return  # the stock library's own, which only an attacker of ours uses
         self.texts.append(self.format(record))
 
     def start(self) -> None:

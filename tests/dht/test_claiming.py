@@ -118,9 +118,9 @@ class Neighbourhood:
         self.asked.append(asyncio.get_running_loop().create_future())
         return await self.asked[-1]
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> bool:
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         self.tasks.append(asyncio.get_running_loop().create_task(coroutine))
-        return True
+        return self.tasks[-1]
 
     async def settle_down(self) -> None:
         for _ in range(5):
@@ -170,9 +170,11 @@ async def test_adoptions_are_bounded(neighbourhood: Neighbourhood) -> None:
         task.cancel()
 
 
-async def test_when_the_node_ends_nobody_waits_for_an_adoption(neighbourhood: Neighbourhood) -> None:
+@pytest.mark.parametrize("begun", [True, False])
+async def test_when_the_node_ends_nobody_waits_for_an_adoption(neighbourhood: Neighbourhood, begun: bool) -> None:
     answer = neighbourhood.votes.offer(LOBBY, RIVALS[0])
-    await neighbourhood.settle_down()
+    if begun:
+        await neighbourhood.settle_down()
     neighbourhood.tasks[0].cancel()
     await neighbourhood.settle_down()
     assert answer.cancelled()

@@ -8,6 +8,7 @@ import pytest
 from dhtchat.dht.node import ClaimReading, DhtNode
 from dhtchat.dht.storage import claim_of
 from dhtchat.errors import NoBootstrapAnswered, TooFewAnswered
+from dhtchat.ids import Endpoint
 from dhtchat.limits import UPKEEP_INTERVAL_S
 from dhtchat.parameters import SIM, NetworkParameters
 from dhtchat.records.envelope import Signed
@@ -155,6 +156,28 @@ async def test_a_client_that_knows_nobody_says_so() -> None:
     async with running_node(1, client=True) as client:
         with pytest.raises(NoBootstrapAnswered):
             await client.claim(room("#lobby", 1))
+
+
+def test_a_vote_of_one_replica_is_not_enough_while_the_others_have_none() -> None:
+    """Goal: nobody is told that a name is theirs while somebody else could still get most votes.
+
+    Method: of four replicas only one gets the claimant's stores; all four answer its questions.
+    """
+
+    async def scene(runtime: Runtime) -> None:
+        async with AsyncExitStack() as stack:
+            nodes = await start_nodes(stack, 4, parameters=SMALL, runtime=runtime)
+            (client,) = await join(stack, 1, nodes[0], SMALL, runtime)
+            reached = nodes[0].address
+
+            def is_lost(data: bytes, source: Endpoint, destination: Endpoint) -> bool:
+                return source == client.address and destination != reached and b"\xa5store" in data
+
+            runtime.network.drop = is_lost  # type: ignore[attr-defined]
+            with pytest.raises(TooFewAnswered, match="4 of the 4 nodes"):
+                await client.claim(room("#lobby", 1, SMALL))
+
+    run_virtually(scene, seed=1)
 
 
 def test_with_most_of_the_replicas_dead_nobody_is_told_that_a_name_is_theirs() -> None:

@@ -4,6 +4,7 @@ import random
 
 from hypothesis import given
 from hypothesis import strategies as st
+from kademlia.node import Node
 
 from dhtchat.dht.contact import Contact
 from dhtchat.dht.routing import ContactTable, Silence
@@ -75,6 +76,7 @@ def test_who_waits_in_the_replacement_cache_is_known() -> None:
     assert waiting
     assert all(routing.find(other.node_id) == other for other in waiting)
     assert not any(routing.lists(other) for other in waiting)
+    assert not any(routing.is_new_node(Node(other.node_id)) for other in waiting)
 
 
 def test_who_leaves_makes_room_for_one_who_waits() -> None:

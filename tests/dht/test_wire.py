@@ -122,8 +122,8 @@ def test_bad_answers_are_malformed(answer: object) -> None:
 
 
 def test_a_proof_with_a_bad_address_is_malformed() -> None:
+    bad = wire.encode(ID, ANSWERS[1]).replace(b"\xc4\x06" + pack_endpoint(V4), b"\xc4\x0512345")
     with pytest.raises(MalformedMessage):
-        bad = wire.encode(ID, msgspec.structs.replace(ANSWERS[1], sender=NODE)).replace(pack_endpoint(V4), b"12345")
         wire.decode(bad, expecting(wire.Proof))
 
 

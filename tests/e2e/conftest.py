@@ -1,6 +1,6 @@
 """What every end-to-end test stands on, and what it must leave behind: no process, no traceback."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 
 import pytest
@@ -22,3 +22,14 @@ async def main_world(tmp_path: Path) -> AsyncGenerator[World, None]:
     async with World(tmp_path, network=None) as world:
         yield world
     world.assert_no_bug_was_met()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Beside a failure, what each process said last."""
+    report = yield
+    if report.failed and isinstance(item, pytest.Function):
+        for world in item.funcargs.values():
+            if isinstance(world, World):
+                report.sections += world.last_words()
+    return report

@@ -22,6 +22,8 @@ async def test_five_people_talk_in_a_room_and_in_private(world: World) -> None:
     await asyncio.gather(*(sees_online(peer, NAMES, timeout_s=5.0) for peer in peers))
 
     await enter_room("#all", *peers)
+    names = (await peers[-1].ask("/names", "names"))["members"]
+    assert [(member["name"], member["online"]) for member in names] == [(name, True) for name in NAMES]
     said = {name: [f"{name} says {number}" for number in range(LINES_EACH)] for name in NAMES}
     for peer in peers:
         for line in said[peer.name]:

@@ -2,16 +2,16 @@
 
 import asyncio
 import contextlib
-import os
 import socket
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeVar
 
 from dhtchat.app.settings import BOOTSTRAP_VARIABLE
 from dhtchat.cli.peer_process import EventFields, PeerProcess, StepFailed
 
+T = TypeVar("T")
 CHEAP_NETWORK = """\
 name = "e2e"
 kdf_memory_kib = 8
@@ -25,6 +25,7 @@ LOCALLY = ("--host", "127.0.0.1")
 READY_TIMEOUT_S = 40.0
 TALK_TIMEOUT_S = 20.0
 _ASK_AGAIN_S = 0.1
+_LAST_LINES = 60
 _SIGNS_OF_A_BUG = ("Traceback", "was never retrieved", "was destroyed but", "is not JSON", "an action after a commit")
 """What must not stand on standard error, whatever a test is about."""
 
@@ -36,6 +37,7 @@ def password_of(name: str) -> str:
 class Ended(NamedTuple):
     """A command that has come to its end."""
 
+    arguments: tuple[str, ...]
     code: int
     events: list[EventFields]
     lines: list[str]
@@ -79,6 +81,18 @@ class World:
         kept = [report.read_text("utf-8") for report in self.folder.rglob("bug-*.txt")]
         assert not said + kept
 
+    def last_words(self) -> list[tuple[str, str]]:
+        """What each process said, the end of it, under a title."""
+        return [
+            (
+                f"{process.name}, process {process.pid}",
+                "\n".join(
+                    [*process.lines[-_LAST_LINES:], *(f"stderr: {line}" for line in process.errors[-_LAST_LINES:])]
+                ),
+            )
+            for process in self._processes
+        ]
+
     # --- processes ---
 
     async def start(
@@ -119,7 +133,7 @@ class World:
         )
         process.end_input()
         code = await process.exit_code(timeout_s=timeout_s)
-        return Ended(code, process.events, process.lines, process.errors)
+        return Ended(arguments, code, process.events, process.lines, process.errors)
 
     async def open_door(self, *options: str, port: int = 0, **environment: str) -> PeerProcess:
         """The bootstrap process."""
@@ -175,26 +189,44 @@ async def wait_for_line(peer: PeerProcess, text: str, *, timeout_s: float = TALK
     return found()[0]
 
 
-async def sees_online(peer: PeerProcess, names: Collection[str], *, timeout_s: float = TALK_TIMEOUT_S) -> None:
-    """Until `/users` shows exactly these: it is asked again and again."""
-    await _asked_until(peer, "/users", "users", names, timeout_s, lambda a: [u["name"] for u in a["users"]])
+async def answers(
+    peer: PeerProcess,
+    question: str,
+    event: str,
+    read: Callable[[EventFields], T],
+    expected: T,
+    *,
+    timeout_s: float = TALK_TIMEOUT_S,
+) -> EventFields:
+    """Ask again and again until what `read` takes from the answer is as expected; returns that answer."""
+    seen: T | None = None
+    try:
+        async with asyncio.timeout(timeout_s):
+            while True:
+                answer = await peer.ask(question, event, timeout_s=timeout_s)
+                seen = read(answer)
+                if seen == expected:
+                    return answer
+                await asyncio.sleep(_ASK_AGAIN_S)
+    except TimeoutError:
+        raise StepFailed(f"{peer.name}: {question} shows {seen} after {timeout_s:g} s, not {expected}") from None
+
+
+async def sees_online(peer: PeerProcess, names: Iterable[str], *, timeout_s: float = TALK_TIMEOUT_S) -> None:
+    """Until `/users` shows exactly these."""
+    await answers(peer, "/users", "users", listed_names("users"), sorted(names), timeout_s=timeout_s)
 
 
 async def sees_members(
-    peer: PeerProcess, room: str, names: Collection[str], *, timeout_s: float = TALK_TIMEOUT_S
+    peer: PeerProcess, room: str, names: Iterable[str], *, timeout_s: float = TALK_TIMEOUT_S
 ) -> None:
     """The same with `/names`."""
-    await _asked_until(peer, f"/names {room}", "names", names, timeout_s, lambda a: [m["name"] for m in a["members"]])
+    await answers(peer, f"/names {room}", "names", listed_names("members"), sorted(names), timeout_s=timeout_s)
 
 
-async def _asked_until(peer: PeerProcess, question: str, answer: str, expected: Collection[str], timeout_s, read) -> None:  # type: ignore[no-untyped-def]
-    seen: list[str] = []
-    try:
-        async with asyncio.timeout(timeout_s):
-            while (seen := read(await peer.ask(question, answer, timeout_s=timeout_s))) != sorted(expected):
-                await asyncio.sleep(_ASK_AGAIN_S)
-    except TimeoutError:
-        raise StepFailed(f"{peer.name}: {question} shows {seen} after {timeout_s:g} s, not {sorted(expected)}") from None
+def listed_names(field: str) -> Callable[[EventFields], list[str]]:
+    """Reads the names from a list of people or rooms."""
+    return lambda answer: [entry["name"] for entry in answer[field]]
 
 
 async def enter_room(room: str, *peers: PeerProcess) -> None:
@@ -223,7 +255,9 @@ async def hears(peer: PeerProcess, texts: Iterable[str], *, timeout_s: float = T
     try:
         await peer.wait_until("all lines", heard_all, timeout_s=timeout_s)
     except StepFailed as failure:
-        raise StepFailed(f"{peer.name} has not heard {sorted(missing)[:5]} ({len(missing)} in all); {failure}") from None
+        raise StepFailed(
+            f"{peer.name} has not heard {sorted(missing)[:5]} ({len(missing)} in all); {failure}"
+        ) from None
 
 
 async def delivered(peer: PeerProcess, text: str, **fields: int) -> None:
@@ -264,13 +298,3 @@ def silent_udp_socket() -> socket.socket:
 def address_of(bound: socket.socket) -> str:
     host, port = bound.getsockname()
     return f"{host}:{port}"
-
-
-def processes_that_mention(text: str) -> list[int]:
-    """Processes with `text` in their command line (Linux; elsewhere: none are found)."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if text.encode() in (folder / "cmdline").read_bytes() and int(folder.name) != os.getpid():
-                found.append(int(folder.name))
-    return found

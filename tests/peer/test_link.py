@@ -6,17 +6,16 @@ import contextlib
 import random
 import ssl
 import tracemalloc
-from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from dhtchat.crypto.certificates import ALPN, TlsIdentity
 from dhtchat.errors import LinkLost, MalformedRecord
-from dhtchat.limits import FRAME_BYTES_MAX, TLS_READ_BYTES
+from dhtchat.limits import FRAME_BYTES_MAX, TLS_RECORD_BYTES
 from dhtchat.peer.framing import LENGTH_BYTES, frame
 from dhtchat.peer.link import Link
-from dhtchat.peer.messages import Bye, PeerMessage, Pong, Tell, Welcome, decode, encode
+from dhtchat.peer.messages import Announce, Bye, PeerMessage, Pong, Tell, Welcome, decode, encode
 from tests.peer.fakes import Party, Person, Pipe, Rude, committed, tell, until
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -97,24 +96,58 @@ async def test_a_server_without_our_alpn_is_refused_before_the_hello(rng: random
 
 
 def test_asyncio_sets_aside_one_tls_record_per_connection() -> None:
-    assert asyncio.sslproto.SSLProtocol.max_size == TLS_READ_BYTES
+    assert asyncio.sslproto.SSLProtocol.max_size == TLS_RECORD_BYTES
 
 
-async def test_what_one_tick_says_leaves_in_one_write(rng: random.Random, monkeypatch: pytest.MonkeyPatch) -> None:
+class CountingWrites:
+    """A transport, and the sizes of what was written to it."""
+
+    def __init__(self, inner: asyncio.Transport) -> None:
+        self.inner = inner
+        self.sizes: list[int] = []
+
+    def write(self, data: bytes) -> None:
+        self.sizes.append(len(data))
+        self.inner.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+async def test_what_one_tick_says_leaves_in_one_write(rng: random.Random) -> None:
     async with Party(Person("alice", rng), rng) as alice, Party(Person("bob", rng), rng) as bob:
         alice.want(await bob.listen())
         here = await alice.linked(bob)
         await bob.linked(alice)
-        writes: list[int] = []
-        transport_type = asyncio.sslproto._SSLProtocolTransport
-        write: Callable[[Any, bytes], None] = transport_type.write
-        monkeypatch.setattr(
-            transport_type, "write", lambda self, data: (writes.append(len(data)), write(self, data))[1]
-        )
+        transport = CountingWrites(cast(asyncio.Transport, here._transport))
+        here._transport = cast(asyncio.Transport, transport)
         for _ in range(100):
             await here.send(tell("x" * 100))
         await until(lambda: len(bob.notes.heard) == 100)
-        assert len(writes) == 1
+        assert len(transport.sizes) == 1
+        for _ in range(10):
+            await here.send(committed(900))  # 16 KiB each: not all at once, or the TLS layer would hold all of it
+        await here.send(Announce([bytes(1_000)] * 32))
+        await until(lambda: len(bob.notes.heard) == 111)
+        assert max(transport.sizes) <= TLS_RECORD_BYTES
+
+
+def test_uvloop_does_as_well(seed: int) -> None:
+    """Goal: nothing is lost of a client that begins TLS before we do. uvloop reads it although told to pause."""
+    uvloop = pytest.importorskip("uvloop")
+
+    async def scenario() -> None:
+        rng = random.Random(seed)
+        async with Party(Person("alice", rng), rng) as alice, Party(Person("bob", rng), rng) as bob:
+            alice.want(await bob.listen())
+            await (await alice.linked(bob)).send(tell("hello"))
+            async with Rude.connected(bob.address, TlsIdentity(rng).client_context) as rude:
+                await rude.link(Person("mallory", rng))
+                rude.write(frame(encode(tell("in a hurry"))))
+                await until(lambda: sorted(bob.notes.texts()) == [b"hello", b"in a hurry"])
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(scenario())
 
 
 # --- bounds -----------------------------------------------------------------------------------------------------------
@@ -356,6 +389,30 @@ async def test_a_hand_made_goodbye_is_answered_by_hanging_up(rng: random.Random)
             await rude.is_hung_up_on()
         await until(lambda: bob.notes.reasons() == ["leaving"])
         assert bob.notes.texts() == [b"x"]
+
+
+async def test_a_server_believes_in_a_link_when_the_client_says_something(rng: random.Random) -> None:
+    """Between our welcome and their first word the client may have gone on with another link: nobody is told of it."""
+    mallory = Person("mallory", rng)
+    async with Party(Person("bob", rng), rng) as bob:
+        await bob.listen()
+        async with Rude.connected(bob.address, TlsIdentity(rng).client_context) as rude:
+            await rude.prove(mallory)
+            assert decode(await rude.message()) == Welcome()
+            assert bob.pool.links() == []
+            rude.write(frame(encode(Bye("duplicate"))))
+            await rude.is_hung_up_on()
+        await until(lambda: not bob.pool._links)
+        assert not bob.notes.ups
+        # But what they did say is heard, even if it crosses our own goodbye.
+        async with Rude.connected(bob.address, TlsIdentity(rng).client_context) as rude:
+            await rude.prove(mallory)
+            assert decode(await rude.message()) == Welcome()
+            bob.pool.close(mallory.device, "duplicate")
+            rude.write(frame(encode(tell("crossing"))) + frame(encode(Bye("duplicate"))))
+            await rude.is_hung_up_on()
+        await until(lambda: bob.notes.reasons() == ["duplicate"])
+        assert bob.notes.texts() == [b"crossing"]
 
 
 async def test_a_reset_is_a_lost_link(rng: random.Random) -> None:

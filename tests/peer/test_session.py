@@ -46,6 +46,7 @@ from dhtchat.peer.session import (
     ServerSession,
     State,
 )
+from dhtchat.records.device import Author
 from tests.peer.fakes import Person, certify, unframe
 from tests.peer.samples import ONE_OF_EACH, TALK
 
@@ -147,15 +148,20 @@ def test_a_man_in_the_middle_with_his_own_certificate_gets_nothing_from_the_clie
         client.receive(unframe(proof), 0.0)
 
 
+class Credulous(ClientSession):
+    """Believes any server, so that only the server's own checks are left."""
+
+    def _judge(self, proof: ServerProof) -> Author:
+        return self._open_certificate(proof.certificate)
+
+
 def test_a_man_in_the_middle_with_his_own_certificate_gets_nothing_from_the_server() -> None:
-    """The same with a client that signs whatever it is told: Bob's own check must stop it."""
-    client, server = ALICE.client(NONCE_A), BOB.server(NONCE_B, BOB_TLS)
-    hello = client.start(MALLORY_TLS)
-    proof = reply(server.receive(unframe(hello), 0.0))
-    t = hashlib.sha256(MALLORY_TLS + hello + proof).digest()
-    signature = ALICE.key.sign(CLIENT_PURPOSE, SIM.network_id, t + BOB.device)
+    """The same with a client that signs whatever it is shown: Bob's own check must stop it."""
+    client = Credulous(network_id=SIM.network_id, key=ALICE.key, certificate=ALICE.certificate, nonce=NONCE_A)
+    server = BOB.server(NONCE_B, BOB_TLS)
+    client.receive(unframe(reply(server.receive(unframe(client.start(MALLORY_TLS)), 0.0))), 0.0)
     with pytest.raises(ProofRefused, match="does not hold on this channel"):
-        server.receive(encode(ClientProof(ALICE.certificate, signature)), 0.0)
+        server.receive(unframe(client.prove()), 0.0)
 
 
 def test_a_proof_cannot_be_reflected() -> None:

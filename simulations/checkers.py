@@ -1,0 +1,227 @@
+"""What must hold at the end of any run, by the names of the contract. Each looks once over what was typed and seen: O(n)."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from dhtchat.chat.events import MessageArrived
+from dhtchat.history.store import StoredStatement
+from dhtchat.limits import (
+    HELD_MESSAGES_MAX,
+    LINKS_MAX,
+    OUTBOX_ENTRIES_MAX,
+    REQUESTS_OPEN_MAX,
+    STORAGE_BYTES_MAX,
+    STORAGE_ENTRIES_MAX,
+)
+from dhtchat.records.message import Statement, open_statement
+
+from .world import Person, Seen, World
+
+
+class Delivery(NamedTuple):
+    """Lines: typed, owed (one per line and person entitled who is there in the end), shown, missing, shown twice."""
+
+    sent: int
+    expected: int
+    delivered: int
+    lost: int
+    duplicates: int
+    delays_s: list[float]
+
+
+class Evidence:
+    """What the checkers look at, gathered once while the nodes still run."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.held: dict[str, dict[bytes, Statement]] = {}
+        """Per person who is there in the end: all statements on their disk."""
+        for person in world.people.values():
+            if person.node is not None:
+                self.held[person.name] = _statements_of(person, world)
+        self.everything: dict[bytes, Statement] = {}
+        for statements in self.held.values():
+            self.everything |= statements
+
+    def present(self) -> Iterator[Person]:
+        return (person for person in self.world.people.values() if person.node is not None)
+
+
+def _statements_of(person: Person, world: World) -> dict[bytes, Statement]:
+    assert person.node is not None
+    rows: Iterable[StoredStatement] = person.node.stored_statements()
+    network_id = world.parameters.network_id
+    found = (open_statement(row.raw, network_id) for row in rows)
+    return {statement.id: statement for statement in found}
+
+
+def measure_delivery(world: World) -> Delivery:
+    """Match what was typed with what was shown, by author, target and text: scenarios never type a text twice."""
+    shown: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    for person in world.people.values():
+        for seen in person.messages():
+            event = seen.event
+            assert isinstance(event, MessageArrived)
+            if not event.own:
+                shown[person.name, event.sender, event.text].append(seen.at_s)
+    sent = expected = delivered = duplicates = 0
+    delays_s: list[float] = []
+    for author in world.people.values():
+        for said in author.said:
+            sent += 1
+            for name in said.entitled:
+                times = shown.get((name, author.name, said.text), [])
+                if times:
+                    delivered += 1
+                    duplicates += len(times) - 1
+                    delays_s.append(times[0] - said.at_s)
+                if times or world.people[name].node is not None:
+                    expected += 1
+    return Delivery(sent, expected, delivered, expected - delivered, duplicates, delays_s)
+
+
+# --- the invariants: each yields what is wrong ------------------------------------------------------------------------
+
+
+def nothing_acknowledged_lost(evidence: Evidence) -> Iterator[str]:
+    """A line shown as delivered lies on the disk of as many people as its author was told."""
+    copies: dict[str, int] = defaultdict(int)
+    for person in evidence.present():
+        for statement_id in evidence.held[person.name]:
+            copies[statement_id.hex()] += 1
+    gone = sum(person.node is None for person in evidence.world.people.values())
+    for person in evidence.present():
+        for statement_id, changes in person.states().items():
+            promised = max((change.delivered_to or 1 for change in changes if change.state == "delivered"), default=0)
+            others = copies[statement_id] - (bytes.fromhex(statement_id) in evidence.held[person.name])
+            if promised > others + gone:
+                yield f"{person.name}: {statement_id[:8]} was delivered to {promised}, {others} have it"
+
+
+def nothing_twice(evidence: Evidence) -> Iterator[str]:
+    """No line is shown twice to a person, not in another life of the process either."""
+    for person in evidence.world.people.values():
+        known: set[str] = set()
+        for seen in person.messages():
+            assert isinstance(seen.event, MessageArrived)
+            if seen.event.id in known:
+                yield f"{person.name}: {seen.event.text!r} was shown twice"
+            known.add(seen.event.id)
+
+
+def nothing_forged(evidence: Evidence) -> Iterator[str]:
+    """Every line shown under a name without a mark was typed by that person."""
+    typed = {(author.name, said.text) for author in evidence.world.people.values() for said in author.said}
+    for person in evidence.world.people.values():
+        for seen in person.messages():
+            event = seen.event
+            assert isinstance(event, MessageArrived)
+            if "#" not in event.sender and (event.sender, event.text) not in typed:
+                yield f"{person.name}: {event.sender} never said {event.text!r}"
+
+
+def author_order(evidence: Evidence) -> Iterator[str]:
+    """Within one life of a screen, each author's lines in one talk come in the order of typing."""
+    order = {
+        (author.name, said.target if said.target.startswith("#") else "", said.text): number
+        for author in evidence.world.people.values()
+        for number, said in enumerate(author.said)
+    }
+    for person in evidence.world.people.values():
+        last: dict[tuple[int, str, str | None], int] = {}
+        for seen in person.messages():
+            event = seen.event
+            assert isinstance(event, MessageArrived)
+            number = order.get((event.sender, event.room or "", event.text))
+            key = (seen.boot, event.sender, event.room)
+            if number is not None:
+                if number < last.get(key, -1):
+                    yield f"{person.name}: {event.sender}'s {event.text!r} came after a later line"
+                last[key] = max(number, last.get(key, -1))
+
+
+def causal_order(evidence: Evidence) -> Iterator[str]:
+    """Nothing is shown before what its author had seen, where both are shown in one life of a screen."""
+    for person in evidence.world.people.values():
+        position: dict[tuple[int, str], int] = {}
+        shown: list[Seen] = person.messages()
+        for number, seen in enumerate(shown):
+            assert isinstance(seen.event, MessageArrived)
+            position.setdefault((seen.boot, seen.event.id), number)
+        for number, seen in enumerate(shown):
+            assert isinstance(seen.event, MessageArrived)
+            statement = evidence.everything.get(bytes.fromhex(seen.event.id))
+            for parent in statement.body.parents if statement else ():
+                if position.get((seen.boot, parent.hex()), -1) > number:
+                    yield f"{person.name}: {seen.event.text!r} was shown before what it answers"
+
+
+def convergence(evidence: Evidence) -> Iterator[str]:
+    """Everybody who was in a room all the time and is there in the end holds the same lines of it."""
+    rooms: dict[str, dict[str, frozenset[bytes]]] = defaultdict(dict)
+    for person in evidence.present():
+        assert person.node is not None
+        for room, conversation in person.node.room_conversations().items():
+            held = evidence.held[person.name].values()
+            rooms[room][person.name] = frozenset(s.id for s in held if s.conversation == conversation)
+    for room, holdings in sorted(rooms.items()):
+        union = frozenset().union(*holdings.values())
+        for name, held in sorted(holdings.items()):
+            if held != union:
+                yield f"{name} lacks {len(union - held)} of {len(union)} lines of {room}"
+
+
+def one_owner_per_name(evidence: Evidence) -> Iterator[str]:
+    """All nodes that hold claims for a name vote for the same one in the end."""
+    votes: dict[bytes, set[bytes]] = defaultdict(set)
+    storages = [node.storage for node in evidence.world.nodes.values()]
+    storages += [person.node.storage for person in evidence.present() if person.node is not None]
+    for storage in storages:
+        for key in storage.claim_keys():
+            claims = storage.claims(key)
+            if claims:
+                votes[key].add(claims[0].key)
+    for key, owners in sorted(votes.items()):
+        if len(owners) > 1:
+            yield f"name {key.hex()[:8]} has {len(owners)} owners"
+
+
+def sequence_never_back(evidence: Evidence) -> Iterator[str]:
+    """No node has replaced a record by an older one. The storages count what they refuse; they must never do it."""
+    for name, node in evidence.world.nodes.items():
+        if node.statistics["sequence-back"]:
+            yield f"{name} went back in a sequence"
+
+
+def bounds_kept(evidence: Evidence) -> Iterator[str]:
+    """Every table, queue and store is within its bound of `limits.py`."""
+    for person in evidence.present():
+        assert person.node is not None
+        sizes = person.node.sizes()
+        bounds = {
+            "links": LINKS_MAX,
+            "records": STORAGE_ENTRIES_MAX,
+            "record-bytes": STORAGE_BYTES_MAX,
+            "open-requests": REQUESTS_OPEN_MAX,
+            "outbox": OUTBOX_ENTRIES_MAX,
+            "held": HELD_MESSAGES_MAX,
+        }
+        for what, bound in bounds.items():
+            if sizes[what] > bound:
+                yield f"{person.name}: {sizes[what]} {what}, at most {bound} allowed"
+
+
+INVARIANTS: dict[str, Callable[[Evidence], Iterator[str]]] = {
+    "nothing-acknowledged-lost": nothing_acknowledged_lost,
+    "nothing-twice": nothing_twice,
+    "nothing-forged": nothing_forged,
+    "author-order": author_order,
+    "causal-order": causal_order,
+    "convergence": convergence,
+    "one-owner-per-name": one_owner_per_name,
+    "sequence-never-back": sequence_never_back,
+    "bounds-kept": bounds_kept,
+}
+NO_TASK_LEFT = "no-task-left"
+"""Checked by the runner, after everything has stopped."""

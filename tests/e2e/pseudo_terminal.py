@@ -1,0 +1,71 @@
+"""A chat on a terminal of its own, as a person has it: what is typed is echoed, Ctrl-C is a signal, colours are possible."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Self
+
+
+class PseudoTerminal:
+    """Runs `dhtchat ARGUMENTS` there. `shown`: everything that reached the screen. POSIX only."""
+
+    def __init__(self, *arguments: str, data_dir: Path, environment: dict[str, str] | None = None) -> None:
+        self._command = [sys.executable, "-m", "dhtchat", *arguments, "--data-dir", str(data_dir)]
+        self._environment = {**os.environ, "TERM": "xterm-256color", **(environment or {})}
+        self.shown = ""
+        self._news = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        self._master, slave = os.openpty()
+        os.set_blocking(self._master, False)
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command,
+                stdin=slave,
+                stdout=slave,
+                stderr=slave,
+                env=self._environment,
+                preexec_fn=lambda: os.login_tty(slave),  # its own session with this as its terminal
+            )
+        finally:
+            os.close(slave)
+        asyncio.get_running_loop().add_reader(self._master, self._read)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        asyncio.get_running_loop().remove_reader(self._master)
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGKILL)
+        await self._process.wait()
+        os.close(self._master)
+
+    def type(self, text: str) -> None:
+        os.write(self._master, text.encode())
+
+    async def shows(self, text: str, *, timeout_s: float = 30.0) -> None:
+        """Until `text` has been on the screen."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while text not in self.shown:
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            raise AssertionError(f"{text!r} was not shown within {timeout_s:g} s, but {self.shown!r}") from None
+
+    async def exit_code(self, *, timeout_s: float = 10.0) -> int:
+        async with asyncio.timeout(timeout_s):
+            return await self._process.wait()
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._master, 65_536)
+        except BlockingIOError:
+            return
+        except OSError:  # Linux says EIO once nobody has the other side open any more
+            asyncio.get_running_loop().remove_reader(self._master)
+            return
+        self.shown += data.decode("utf-8", "replace")
+        self._news.set()
