@@ -8,10 +8,11 @@ from dhtchat.ids import Endpoint
 from dhtchat.runtime import Runtime
 
 _REQUEST_TIMEOUT_S = 5.0
+_REQUEST_LINE_BYTES_MAX = 4096
 
 
-async def serve_metrics(at: Endpoint, dht: DhtNode, runtime: Runtime) -> None:
-    """Until cancelled. Raises `AddressInUse`."""
+async def open_metrics(at: Endpoint, dht: DhtNode, runtime: Runtime) -> asyncio.Server:
+    """A server that answers from now on; leaving its `async with` block closes it. Raises `AddressInUse`."""
     started_s = runtime.clock.monotonic()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -33,12 +34,9 @@ async def serve_metrics(at: Endpoint, dht: DhtNode, runtime: Runtime) -> None:
             writer.close()
 
     try:
-        server = await asyncio.start_server(answer, at.host, at.port, limit=4096)
+        return await asyncio.start_server(answer, at.host, at.port, limit=_REQUEST_LINE_BYTES_MAX)
     except OSError as error:
         raise AddressInUse(f"cannot serve metrics at {at}: {error.strerror or error}") from error
-    async with server:
-        await server.serve_forever()
-
 
 def metrics_text(dht: DhtNode, up_s: float) -> str:
     """All figures, one a line."""

@@ -17,7 +17,7 @@ from dhtchat.ids import Endpoint, NodeAddress, parse_endpoint, print_node_key
 from dhtchat.limits import PROBE_INTERVAL_S
 from dhtchat.runtime import Runtime
 
-from .metrics import serve_metrics
+from .metrics import open_metrics
 
 log = logging.getLogger(__name__)
 
@@ -48,13 +48,13 @@ async def serve(
         )
         await stack.enter_async_context(dht)
         bound = await dht.listen(Endpoint(settings.host or "0.0.0.0", settings.port or 0))
+        if metrics:
+            await stack.enter_async_context(await open_metrics(parse_endpoint(metrics), dht, runtime))
         entry = Entry(dht, settings, runtime, folder.path / "nodes.json")
         group = await stack.enter_async_context(asyncio.TaskGroup())
         group.create_task(_meet(dht, [address for address in entry.known() if _is_other(address, bound)]))
         group.create_task(entry.remember())
         group.create_task(_keep_in_touch(dht))
-        if metrics:
-            group.create_task(serve_metrics(parse_endpoint(metrics), dht, runtime))
         on_ready(
             Ready(
                 user=None,

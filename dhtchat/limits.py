@@ -78,6 +78,8 @@ RPC_TIMEOUT_S: Final = 0.7
 RPC_TRIES: Final = 3
 """A request is sent again this often before its contact counts as silent: 2.1 s in all. Our guess; adaptive timeouts
 replace it."""
+ENDPOINTS_CACHED: Final = 16_384
+"""Addresses whose packed form is remembered: to parse them was a quarter of the time of a lookup. About 3 MiB."""
 FIND_REPLY_CONTACTS_MAX: Final = 20
 """20 IPv4 contacts fit a reply (design.md, "Sizes")."""
 PAGE_BYTES_MAX: Final = 1_040
@@ -94,6 +96,9 @@ UPKEEP_INTERVAL_S: Final = 180
 """A replica looks after each durable record about this often, with jitter: "every few minutes" (design.md)."""
 SETTLE_DELAY_S: Final = 2.0
 """A replica that holds rival claims looks again after this long, so that a race ends the same everywhere."""
+UPKEEP_LOOKS_PER_INTERVAL: Final = 4
+"""Holders of a record that look after it within one such interval: each of 20 doing so would cost five times as much and
+find nothing that the others have not repaired. Our guess."""
 CONTACTS_REMEMBERED_MAX: Final = 200
 CONTACTS_SAVE_DELAY_S: Final = 0.5
 """Good peers are on disk within a second of being learnt."""
@@ -272,6 +277,8 @@ PEOPLE_POLL_S: Final = 10.0
 PEOPLE_POLL_PER_ENTRY_S: Final = 0.5
 """How often the directory and the memberships of one's rooms are read again: every 10 s, and half a second more for each
 entry there, so that the cost of knowing who is there does not grow with their number. Our guess."""
+NOTICED_PEOPLE_MAX: Final = 30
+"""Up to so many people online everybody's coming and going is told; above it that of contacts and room mates. Our guess."""
 RECONCILE_GRACE_S: Final = 3.0
 """What a neighbour announced this recently is kept although the replicas do not list it yet. Our guess."""
 LINK_GRACE_S: Final = 5.0

@@ -4,13 +4,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
+from dhtchat.app.inspection import Sizes
 from dhtchat.chat.events import MessageArrived
 from dhtchat.history.store import StoredStatement
+from dhtchat.ids import RecordKey
 from dhtchat.limits import (
     HELD_MESSAGES_MAX,
     LINKS_MAX,
     OUTBOX_ENTRIES_MAX,
-    REQUESTS_OPEN_MAX,
     STORAGE_BYTES_MAX,
     STORAGE_ENTRIES_MAX,
 )
@@ -38,19 +39,20 @@ class Evidence:
         self.held: dict[str, dict[bytes, Statement]] = {}
         """Per person who is there in the end: all statements on their disk."""
         for person in world.people.values():
-            if person.node is not None:
+            if person.node is not None and person.node.is_online:
                 self.held[person.name] = _statements_of(person, world)
         self.everything: dict[bytes, Statement] = {}
         for statements in self.held.values():
             self.everything |= statements
 
     def present(self) -> Iterator[Person]:
-        return (person for person in self.world.people.values() if person.node is not None)
+        """Those who are online in the end."""
+        return (person for person in self.world.people.values() if person.name in self.held)
 
 
 def _statements_of(person: Person, world: World) -> dict[bytes, Statement]:
     assert person.node is not None
-    rows: Iterable[StoredStatement] = person.node.stored_statements()
+    rows: Iterable[StoredStatement] = person.node.inspection.statements()
     network_id = world.parameters.network_id
     found = (open_statement(row.raw, network_id) for row in rows)
     return {statement.id: statement for statement in found}
@@ -88,8 +90,8 @@ def nothing_acknowledged_lost(evidence: Evidence) -> Iterator[str]:
     """A line shown as delivered lies on the disk of as many people as its author was told."""
     copies: dict[str, int] = defaultdict(int)
     for person in evidence.present():
-        for statement_id in evidence.held[person.name]:
-            copies[statement_id.hex()] += 1
+        for held in evidence.held[person.name]:
+            copies[held.hex()] += 1
     gone = sum(person.node is None for person in evidence.world.people.values())
     for person in evidence.present():
         for statement_id, changes in person.states().items():
@@ -162,21 +164,21 @@ def convergence(evidence: Evidence) -> Iterator[str]:
     rooms: dict[str, dict[str, frozenset[bytes]]] = defaultdict(dict)
     for person in evidence.present():
         assert person.node is not None
-        for room, conversation in person.node.room_conversations().items():
+        for room, conversation in person.node.inspection.room_conversations().items():
             held = evidence.held[person.name].values()
             rooms[room][person.name] = frozenset(s.id for s in held if s.conversation == conversation)
     for room, holdings in sorted(rooms.items()):
         union = frozenset().union(*holdings.values())
-        for name, held in sorted(holdings.items()):
-            if held != union:
-                yield f"{name} lacks {len(union - held)} of {len(union)} lines of {room}"
+        for name, lines in sorted(holdings.items()):
+            if lines != union:
+                yield f"{name} lacks {len(union - lines)} of {len(union)} lines of {room}"
 
 
 def one_owner_per_name(evidence: Evidence) -> Iterator[str]:
     """All nodes that hold claims for a name vote for the same one in the end."""
-    votes: dict[bytes, set[bytes]] = defaultdict(set)
+    votes: dict[RecordKey, set[bytes]] = defaultdict(set)
     storages = [node.storage for node in evidence.world.nodes.values()]
-    storages += [person.node.storage for person in evidence.present() if person.node is not None]
+    storages += [person.node.inspection.storage for person in evidence.present() if person.node is not None]
     for storage in storages:
         for key in storage.claim_keys():
             claims = storage.claims(key)
@@ -198,18 +200,10 @@ def bounds_kept(evidence: Evidence) -> Iterator[str]:
     """Every table, queue and store is within its bound of `limits.py`."""
     for person in evidence.present():
         assert person.node is not None
-        sizes = person.node.sizes()
-        bounds = {
-            "links": LINKS_MAX,
-            "records": STORAGE_ENTRIES_MAX,
-            "record-bytes": STORAGE_BYTES_MAX,
-            "open-requests": REQUESTS_OPEN_MAX,
-            "outbox": OUTBOX_ENTRIES_MAX,
-            "held": HELD_MESSAGES_MAX,
-        }
-        for what, bound in bounds.items():
-            if sizes[what] > bound:
-                yield f"{person.name}: {sizes[what]} {what}, at most {bound} allowed"
+        bounds = Sizes(LINKS_MAX, STORAGE_ENTRIES_MAX, STORAGE_BYTES_MAX, OUTBOX_ENTRIES_MAX, HELD_MESSAGES_MAX)
+        for what, size, bound in zip(Sizes._fields, person.node.inspection.sizes(), bounds, strict=True):
+            if size > bound:
+                yield f"{person.name}: {size} {what}, at most {bound} allowed"
 
 
 INVARIANTS: dict[str, Callable[[Evidence], Iterator[str]]] = {

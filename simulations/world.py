@@ -37,10 +37,12 @@ from dhtchat.runtime import Runtime
 from .faults import Faults, Isolation
 from .loop import VirtualLoop
 from .network import Fabric, HostNetwork, Latency
+from .recorder import Recorder
 
 EPOCH_S = 1_767_225_600.0
 """Wall clocks start at 2026-01-01T00:00:00Z."""
 DHT_PORT = 8_468
+DEFAULT_LATENCY = Latency()
 PASSWORD = "a phrase for every simulated person"
 
 
@@ -257,7 +259,7 @@ class World:
         self,
         seed: int,
         *,
-        latency: Latency = Latency(),
+        latency: Latency = DEFAULT_LATENCY,
         parameters: NetworkParameters = SIM,
         real_tls: bool = False,
     ) -> None:
@@ -276,6 +278,9 @@ class World:
         """Bare DHT nodes by host name: bootstrap nodes and replicas that nobody uses to talk."""
         self.bootstrap_addresses: list[NodeAddress] = []
         self.disks = _make_disks()
+        self.recorder = Recorder()
+        self.ended_s = 0.0
+        """Virtual time at which the play was over."""
         self.on_progress: Callable[[float], None] = lambda share: None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._hosts = 0
@@ -293,6 +298,7 @@ class World:
         try:
             await play
         finally:
+            self.ended_s = self.loop.time()
             await self._stop_all()
 
     async def _stop_all(self) -> None:
@@ -385,6 +391,11 @@ class World:
         except DhtChatError as error:
             return error.code
         return "registered"
+
+    def statements_received(self) -> int:
+        """Copies of lines that reached somebody who is there now, the superfluous ones too."""
+        nodes = (person.node for person in self.people.values())
+        return sum(node.inspection.statements_received for node in nodes if node is not None and node.is_online)
 
     async def until(self, condition: Callable[[], bool], *, within_s: float, step_s: float = 0.5) -> bool:
         """Let time pass until something holds; whether it did, in time."""

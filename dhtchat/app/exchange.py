@@ -6,6 +6,7 @@ journal has it on disk.
 
 import asyncio
 import logging
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 
@@ -146,8 +147,7 @@ class Exchange:
         floors = {DeviceId(entry.device): entry.counter for entry in message.floors}
         before = {device: talk.timeline.floor_of(device) for device in {*floors, *(s.author.device for s in pending)}}
         await self._take(talk, pending, link, delayed=True)
-        for device, floor in floors.items():
-            self._show(talk, talk.timeline.set_floor(device, floor, self._core.now_s()), delayed=True)
+        self._show(talk, talk.timeline.set_floors(floors, self._core.now_s()), delayed=True)
         for device, floor in before.items():
             if talk.timeline.floor_of(device) != floor:
                 self._talks.keep_floor(talk, device)
@@ -322,7 +322,12 @@ def message_event(
         delayed=delayed,
         own=own,
         action=content.action,
-        mentioned=not own and bool(room) and my_name in text.lower(),
+        mentioned=not own and bool(room) and _names(text, my_name),
         muted=muted,
         verified=verified,
     )
+
+
+def _names(text: str, name: str) -> bool:
+    """Whether a name stands in a text as a word of its own: `ann` is not meant by `planning`."""
+    return re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text.lower()) is not None

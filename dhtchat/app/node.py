@@ -13,6 +13,7 @@ from dhtchat.app.core import Core, Me
 from dhtchat.app.entry import Entry
 from dhtchat.app.event_stream import EventStream
 from dhtchat.app.exchange import Exchange, message_event
+from dhtchat.app.inspection import Inspection
 from dhtchat.app.journal import Journal
 from dhtchat.app.links import LinkKeeper
 from dhtchat.app.paths import DeviceFolder, claim_device_folder, remember_login, write_private
@@ -74,6 +75,7 @@ from dhtchat.limits import (
     FLUSH_TIMEOUT_S,
     GOODBYE_TIMEOUT_S,
     HISTORY_LINES_MAX,
+    NOTICED_PEOPLE_MAX,
     PEOPLE_POLL_PER_ENTRY_S,
     PEOPLE_POLL_S,
     PROBE_INTERVAL_S,
@@ -251,7 +253,10 @@ class ChatNode:
             await self._exchange.restore_outbox(talk)
         await self._stack.enter_async_context(self._pool)
         at = self._settings.listen_at()
-        self._link_endpoint = await self._pool.listen(Endpoint(at.host, 0))
+        try:  # one number for both is easier on firewalls, and the same again after a restart
+            self._link_endpoint = await self._pool.listen(Endpoint(at.host, self._dht.address.port))
+        except AddressInUse:
+            self._link_endpoint = await self._pool.listen(Endpoint(at.host, 0))
         self.since_s = core.wall_s()
         self._publish()
         assert self._folder is not None
@@ -478,10 +483,10 @@ class ChatNode:
         if records:
             await link.send(Announce([record.raw for record in records][:32]))
         own_device = author.peer == me.peer
-        owed = author.peer in self._exchange.outbox.lacking(direct_only=True)
         for talk in self._talks:
-            # One side compares, and who has private lines for the other does in any case: it may not know of the talk.
-            compares = link.dialled or (owed and talk.direct)
+            # One side compares rooms. A private talk both do: the other side may not know of it, being new or having lost
+            # its history.
+            compares = link.dialled or talk.direct
             if own_device or (compares and await self._shares_already(talk, link)):
                 await self._exchange.send_have(link, talk, answer=True)
 
@@ -584,10 +589,17 @@ class ChatNode:
 
     async def _show_presence(self, changes: list[PresenceChange]) -> None:
         for change in changes:
-            if change.peer == self._core.me.peer:
+            if change.peer == self._core.me.peer or not self._concerns_us(change):
                 continue
             if await self._people.check(change.name, change.peer) is Standing.RIGHTFUL:
                 self._core.emit(PresenceChanged(user=change.name, online=change.online))
+
+    def _concerns_us(self, change: PresenceChange) -> bool:
+        """In a small network everybody does. In a large one those we know or share a room with: to look up the names of
+        all who come and go would cost everybody something for everybody."""
+        if self._directory_size <= NOTICED_PEOPLE_MAX or self._people.is_pinned(change.name, change.peer):
+            return True
+        return any(joined.room.is_member(change.peer) for joined in self._rooms.joined())
 
     def _tell_disk_trouble(self, error: sqlite3.Error) -> None:
         self._stream.put(
@@ -603,6 +615,16 @@ class ChatNode:
     def events(self) -> AsyncIterator[Event]:
         """Everything to show, in order, until `bye`. One reader."""
         return self._stream.read()
+
+    @property
+    def is_online(self) -> bool:
+        """Between `go_online` and `leave`."""
+        return hasattr(self, "_tasks") and not self._left
+
+    @property
+    def inspection(self) -> Inspection:
+        """What is inside, for those who check it. Only while online."""
+        return Inspection(self._core, self._talks, self._rooms, self._exchange, self._pool)
 
     def close_events(self) -> None:
         """No more events: the reader ends once it has read what is there."""
@@ -698,7 +720,7 @@ class ChatNode:
         return await self._talks.open_direct(person.peer, person.name)
 
     async def _other_person(self, name: str) -> Person:
-        person = await self._people.find(name)
+        person = await self._people.find(name, contact=True)
         if person.peer == self._core.me.peer:
             raise NoSuchUser("that is you", hint="Name somebody else; see /users.")
         return person
@@ -853,13 +875,15 @@ class ChatNode:
     async def _show_history(self, count: int, target: str | None) -> None:
         talk = await self._talk_meant(target)
         await self._core.journal.flush()
-        rows = await self._core.journal.read(self._core.store.last_statements, talk.id, min(count, HISTORY_LINES_MAX))
+        count = min(count, HISTORY_LINES_MAX)
+        # Not every statement is a line: topics are passed over.
+        rows = await self._core.journal.read(self._core.store.last_statements, talk.id, 2 * count + 20)
         messages = [
             event
             for row in rows
             if (event := self._message_event(talk, row.raw, delayed=row.delayed, verified=row.verified))
         ]
-        self._core.emit(History(target=talk.name, messages=messages))
+        self._core.emit(History(target=talk.name, messages=messages[-count:] if count else []))
 
     def _show_status(self) -> None:
         self._core.emit(

@@ -49,8 +49,11 @@ class People:
 
     # --- what faces ask ---
 
-    async def find(self, text: str) -> Person:
-        """A person by what a user typed: `name` or `name#fingerprint`. Raises `NoSuchUser`, `BadName`, `NetworkTrouble`."""
+    async def find(self, text: str, *, contact: bool = False) -> Person:
+        """A person by what a user typed: `name` or `name#fingerprint`. Raises `NoSuchUser`, `BadName`, `NetworkTrouble`.
+
+        `contact`: to talk with them, so pin the key of whoever owns the name.
+        """
         login = parse_login(text)
         me = self._core.me
         if login.name == me.name and login.fingerprint in (None, fingerprint(me.peer)):
@@ -72,9 +75,7 @@ class People:
             raise NoSuchUser(f"nobody called {login.name} has the fingerprint {login.fingerprint}")
         owner = reading.owner
         if pin is not None:
-            if owner is not None and owner.key != pin.peer:
-                self._warn_key_changed(login.name, PeerId(owner.key))
-            elif owner is not None:
+            if owner is not None and owner.key == pin.peer:
                 self._remember(login.name, PeerId(pin.peer), Standing.RIGHTFUL)
             return Person(login.name, PeerId(pin.peer))
         if owner is None:
@@ -82,6 +83,8 @@ class People:
                 raise TooFewAnswered(f"too few nodes answered to find {login.name}")
             raise NoSuchUser(f"there is no user {login.name}")
         self._remember(login.name, PeerId(owner.key), Standing.RIGHTFUL)
+        if contact:
+            self._pin(login.name, PeerId(owner.key))
         return Person(login.name, PeerId(owner.key))
 
     async def account_of(self, name: str) -> ClaimReading:
@@ -107,6 +110,11 @@ class People:
 
     def pinned(self) -> list[Person]:
         return [Person(pin.name, PeerId(pin.peer)) for pin in self._pins.values()]
+
+    def is_pinned(self, name: str, peer: PeerId) -> bool:
+        """Whether we have had to do with this person."""
+        pin = self._pins.get(name)
+        return pin is not None and pin.peer == peer
 
     def is_ignored(self, peer: PeerId) -> bool:
         return any(pin.ignored and pin.peer == peer for pin in self._pins.values())
@@ -161,6 +169,9 @@ class People:
     async def _read(self, name: str) -> ClaimReading:
         reading = await self._core.dht.read_claims(account_key(name))
         mine = name == self._core.me.name
+        if reading.owner is not None and self.key_changed(name, reading):
+            self._checked.pop((name, PeerId(self._pins[name].peer)), None)
+            self._warn_key_changed(name, PeerId(reading.owner.key))
         if reading.decision.contested and (mine or name in self._pins):
             self._warn_once(
                 "name-conflict",

@@ -6,11 +6,12 @@ to come. docs/protocol.md, "Comparing histories".
 
 import heapq
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
 from dhtchat.ids import DeviceId
-from dhtchat.limits import SYNC_PAGE_BYTES_MAX, SYNC_PAGE_STATEMENTS_MAX
+from dhtchat.limits import SYNC_DEVICES_MAX, SYNC_PAGE_BYTES_MAX, SYNC_PAGE_STATEMENTS_MAX
 
 
 class Range(NamedTuple):
@@ -47,20 +48,45 @@ class Row(Protocol):
 R = TypeVar("R", bound=Row)
 
 
+def cut_vector(vector: Mapping[DeviceId, int], start: bytes) -> dict[DeviceId, int]:
+    """What one comparison names: all of it, or as many as fit from `start` on around the circle of ids.
+
+    With another random start each time every device gets its turn, however many there are (anybody can make thousands).
+    """
+    ordered = sorted(vector.items())
+    if len(ordered) < SYNC_DEVICES_MAX:
+        return dict(ordered)
+    at = bisect_left(ordered, start, key=lambda item: item[0])
+    return dict(itertools.islice(itertools.chain(ordered[at:], ordered[:at]), SYNC_DEVICES_MAX))
+
+
+def _covered(theirs: Mapping[DeviceId, int]) -> Callable[[DeviceId], bool]:
+    """About which devices a vector made by `cut_vector` says something; those not named are missing there."""
+    if len(theirs) < SYNC_DEVICES_MAX:
+        return lambda device: True
+    first, *_, last = theirs
+    if first <= last:
+        return lambda device: first <= device <= last
+    return lambda device: device >= first or device <= last
+
+
 def plan(
     theirs: Mapping[DeviceId, int],
     mine: Mapping[DeviceId, int],
     newcomer_floors: Mapping[bytes, int] | None,
     their_floors: Mapping[DeviceId, int] | None = None,
 ) -> Plan:
-    """What `theirs` lacks of `mine`. `their_floors`: where it does not begin at 1.
+    """What `theirs`, in the order in which it was said, lacks of `mine`. `their_floors`: where it does not begin at 1.
 
     `newcomer_floors`: per device the first counter for those who have nothing of it; a device that is not named there has
     said nothing recent, and nothing of it is sent nor said. None: everything is sent (private talk).
     """
     ranges: list[Range] = []
     floors: dict[DeviceId, int] = {}
+    covered = _covered(theirs)
     for device, upto in sorted(mine.items()):
+        if not covered(device):
+            continue
         after = theirs.get(device, 0)
         if not after and newcomer_floors is not None:
             after = newcomer_floors.get(device, upto + 1) - 1

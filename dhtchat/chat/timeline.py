@@ -10,7 +10,7 @@ Invariants kept here:
 import heapq
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from typing import NamedTuple, TypeVar
 
@@ -86,7 +86,7 @@ class Chain:
                 self.floor -= 1
 
     def move(self, floor: int) -> None:
-        """Begin elsewhere; only while not `begun`."""
+        """Begin elsewhere."""
         self.floor, self.upto = floor, floor - 1
         self._advance()
 
@@ -214,14 +214,22 @@ class Timeline:
     def set_floor(self, device: DeviceId, floor: int, now_s: float) -> tuple[Shown, ...]:
         """Somebody says that what is before `floor` will not come from there.
 
-        Believed only of a device of which we hold that very statement and have no beginning yet: a lie could otherwise make
-        us pass over lines that are still to be said. (An older one that somebody dug out does not count as a beginning.)
+        Believed only beside that very statement, and either of a device of which we have no beginning yet (an older one
+        that somebody dug out is none), or behind a gap that nobody could fill for HELD_WAIT_S: a lie could otherwise make
+        us pass over lines that are still to be said.
         """
-        chain = self._chains.get(device)
-        if chain is None or chain.begun or floor not in chain.ids:
-            return ()
-        chain.move(floor)
-        self._try_first(chain)
+        return self.set_floors({device: floor}, now_s)
+
+    def set_floors(self, floors: Mapping[DeviceId, int], now_s: float) -> tuple[Shown, ...]:
+        """The same for several devices at once, so that what they said at the same time comes out in one order."""
+        for device, floor in floors.items():
+            chain = self._chains.get(device)
+            if chain is None or floor not in chain.ids:
+                continue
+            if chain.begun and (floor <= chain.upto or chain.last_shown < floor):
+                continue
+            chain.move(floor)
+            self._try_first(chain)
         return self.release(now_s)
 
     def set_absent(self, parents: Iterable[bytes]) -> None:

@@ -12,7 +12,7 @@ from dhtchat.chat.events import Notice
 from dhtchat.cli.output import Output
 from dhtchat.cli.running import run_until_done
 from dhtchat.dht.node import DhtNode, HelloAnswer
-from dhtchat.errors import NetworkTrouble, NoBootstrapAnswered
+from dhtchat.errors import NetworkTrouble, NoBootstrapAnswered, ProofRefused
 from dhtchat.ids import NodeAddress, parse_node_address, print_node_key
 from dhtchat.runtime import Runtime, real_runtime
 
@@ -45,7 +45,10 @@ def check(settings: "Settings", address: str, *, json: bool) -> int:
     async def work() -> int:
         runtime = real_runtime()
         async with bare_node(asking, runtime) as dht:
-            answer = await _hello(dht, runtime, node)
+            try:
+                answer = await _hello(dht, runtime, node)
+            except ProofRefused as error:
+                raise NoBootstrapAnswered([node], why=str(error)) from error
         output.show(Notice(message=f"{node.endpoint} answers; its key is {print_node_key(answer.node_key)}"))
         return 0
 

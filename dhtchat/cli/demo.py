@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from dhtchat.app.paths import make_folder
 from dhtchat.chat.events import Event, MessageArrived, TopicChanged
 from dhtchat.chat.markup import clean
 from dhtchat.cli.peer_process import EventFields, PeerProcess, StepFailed
@@ -33,15 +34,17 @@ class _Person(NamedTuple):
 class _Story:
     """What the audience sees."""
 
-    def __init__(self, terminal: Terminal, *, show_lines: bool, quiet: bool) -> None:
+    def __init__(self, terminal: Terminal, *, show_times: bool, quiet: bool) -> None:
         self._terminal = terminal
-        self._show_lines = show_lines
+        self._show_times = show_times
+        self._started_s = time.monotonic()
         self._quiet = quiet
         self._number = 0
         self.checked = 0
 
     def step(self, title: str) -> None:
         self._number += 1
+        title += f"  ({time.monotonic() - self._started_s:.1f} s)" if self._show_times else ""
         self._print(f"\n{self._terminal.styled(f'{self._number}. {title}', BOLD)}")
 
     def checked_that(self, fact: str) -> None:
@@ -68,13 +71,13 @@ class _Story:
             print(text, flush=True)
 
 
-def run_demo(peers: int, *, show_lines: bool, quiet: bool) -> int:
+def run_demo(peers: int, *, parent: Path | None, show_times: bool, quiet: bool) -> int:
     """Exit code 0 only if every step was seen to happen. Leaves no process and no file behind."""
-    story = _Story(detect(sys.stdout), show_lines=show_lines, quiet=quiet)
+    story = _Story(detect(sys.stdout), show_times=show_times, quiet=quiet)
 
     async def work() -> int:
         started_s = time.monotonic()
-        folder = Path(tempfile.mkdtemp(prefix="dhtchat-demo-"))
+        folder = Path(tempfile.mkdtemp(prefix="dhtchat-demo-", dir=make_folder(parent) if parent else None))
         demo = _Demo(story, folder, peers)
         try:
             async with asyncio.timeout(_TIME_LIMIT_S):

@@ -224,13 +224,55 @@ def bootstrap(
 @app.command()
 def demo(
     peers: Annotated[int, typer.Option("--peers", min=3, max=9, help="How many people take part.")] = 3,
+    data_dir: Annotated[
+        Path | None, typer.Option("--data-dir", metavar="DIR", help="Where its folders are made, and removed again.")
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option("--profile", metavar="NAME", help="No use here: the demo brings its own people.")
+    ] = None,
     verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> int:
     """Show it: a bootstrap node and peers on this machine, every step checked."""
     from dhtchat.cli.demo import run_demo
 
-    return run_demo(peers, show_lines=verbose > 0, quiet=quiet)
+    return run_demo(peers, parent=data_dir, show_times=verbose > 0, quiet=quiet)
+
+
+@app.command()
+def simulate(
+    scenario: Annotated[str | None, typer.Argument(help="Which question; see --list.")] = None,
+    list_them: Annotated[bool, typer.Option("--list", help="Name the scenarios and their questions.")] = False,
+    nodes: Annotated[int | None, typer.Option("--nodes", metavar="N", min=2, help="How many take part.")] = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="S", help="The same seed gives the same run.")] = 1,
+    runs: Annotated[int, typer.Option("--runs", metavar="N", min=1, help="With 'fuzz': how many runs.")] = 20,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE.html", help="Write a page with plots (extra 'report').")
+    ] = None,
+    sockets: Annotated[bool, typer.Option("--sockets", help="Real sockets on this machine instead.")] = False,
+    data_dir: DataDir = None,
+    profile: Profile = None,
+    json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> int:
+    """A whole network in virtual time: how does it behave?"""
+    from dhtchat import companions
+
+    command = companions.load("simulations", "command")
+    return int(
+        command.simulate(
+            scenario,
+            list_them=list_them,
+            nodes=nodes,
+            seed=seed,
+            runs=runs,
+            report=report,
+            sockets=sockets,
+            json=json,
+            quiet=quiet,
+        )
+    )
 
 
 @app.callback(invoke_without_command=True)

@@ -57,7 +57,7 @@ _STATES: Final = {
 _VIA: Final = {
     "bootstrap": "through a bootstrap node",
     "remembered": "through peers remembered from last time",
-    "local": "through this machine or the local network",
+    "local": "through a node on this machine",
     "alone": "nobody else has been found yet",
 }
 
@@ -135,7 +135,7 @@ class Renderer:
     def _speaker(self, event: MessageArrived) -> str:
         """`#lobby <alice>`, `alice -> you:`, or either with a star for what somebody does."""
         name = YOU if event.own else _line(event.sender)
-        loud = (REVERSE,) if event.mentioned and not event.own else ()
+        loud = (REVERSE,) if event.mentioned and not event.own and not event.muted else ()
         sender = self._styled(name, BOLD if event.own else self._terminal.colour_of(name), *loud)
         if event.kind == "room":
             room = _line(event.room or "#")
@@ -329,7 +329,9 @@ def _time(sent_at: str, *, dated: bool) -> str:
 def _presence(online: bool, away: str | None = None) -> str:
     if not online:
         return "offline"
-    return f"away: {away}" if away else "online"
+    if away is None:
+        return "online"
+    return f"away: {away}" if away else "away"
 
 
 def _count(number: int, what: str) -> str:

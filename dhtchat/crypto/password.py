@@ -96,7 +96,7 @@ def check_policy(password: str, *, name: str = "") -> None:
 def _advice(suggestions: list[str]) -> str:
     advice = " ".join(text.rstrip(".") + "." for text in suggestions if text)
     phrase = generate_phrase(random.SystemRandom())  # an example only: no simulation depends on it
-    return f"{advice} Or take a generated one, for instance: {phrase}".strip()
+    return f"{advice} Or take a generated one, for instance: {phrase}" if advice else f"Take for instance: {phrase}"
 
 
 def generate_phrase(source: random.Random) -> str:

@@ -1,11 +1,12 @@
 """A contact is a node's id and where it is reached; packed, it is 26 bytes for IPv4 and 38 for IPv6 (as in BEP 5)."""
 
+import functools
 import ipaddress
 from typing import Final, NamedTuple
 
 from dhtchat.errors import MalformedMessage
 from dhtchat.ids import Endpoint, NodeId
-from dhtchat.limits import NODE_ID_BYTES
+from dhtchat.limits import ENDPOINTS_CACHED, NODE_ID_BYTES
 
 _PORT_BYTES: Final = 2
 _PACKED_LENGTHS: Final = frozenset({4 + _PORT_BYTES, 16 + _PORT_BYTES})
@@ -22,6 +23,7 @@ class Contact(NamedTuple):
         return f"{self.node_id.hex()[:8]}@{self.endpoint}"
 
 
+@functools.lru_cache(maxsize=ENDPOINTS_CACHED)
 def pack_endpoint(endpoint: Endpoint) -> bytes:
     """Raises `ValueError` for a host name or a link-local address with its zone: neither means anything elsewhere."""
     if "%" in endpoint.host:
@@ -29,6 +31,7 @@ def pack_endpoint(endpoint: Endpoint) -> bytes:
     return ipaddress.ip_address(endpoint.host).packed + endpoint.port.to_bytes(_PORT_BYTES, "big")
 
 
+@functools.lru_cache(maxsize=ENDPOINTS_CACHED)
 def unpack_endpoint(packed: bytes) -> Endpoint:
     """The reverse, or `MalformedMessage`."""
     if len(packed) not in _PACKED_LENGTHS:
@@ -51,6 +54,7 @@ def is_packed_contact(packed: bytes) -> bool:
     return len(packed) - NODE_ID_BYTES in _PACKED_LENGTHS
 
 
+@functools.lru_cache(maxsize=ENDPOINTS_CACHED)
 def is_callable(endpoint: Endpoint) -> bool:
     """Whether one node can be behind it: hearsay may name port 0, a multicast group or no address at all."""
     try:

@@ -19,6 +19,10 @@ class Found(NamedTuple):
     nearest: list[Contact]
     silent: int
     shunned: int
+    asked: int = 0
+    """Contacts asked in all."""
+    hops: int = 0
+    """Answers one after the other until the nearest of them was known: 0 when it was in our own table."""
 
 
 class LookupCrawl(NodeSpiderCrawl):
@@ -27,15 +31,20 @@ class LookupCrawl(NodeSpiderCrawl):
     def __init__(self, protocol: DhtProtocol, target: bytes, *, count: int, alpha: int) -> None:
         self._known = protocol.router.nearest(target, protocol.ksize)
         super().__init__(protocol, Node(target), [], count, alpha)
+        self._asked = 0
+        self._hops: dict[Contact, int] = dict.fromkeys(self._known, 0)
         self._lookup = Lookup(target, own_id=protocol.own_id, k=count, alpha=alpha)
 
     async def find(self) -> Found:
         self.protocol.router.touch(self._lookup.target)
         async with asyncio.TaskGroup() as group:
             self._ask(group, self._lookup.start(self._known))
-        return Found(self._lookup.nearest(), self._lookup.silent(), self._lookup.shunned())
+        nearest = self._lookup.nearest()
+        hops = self._hops.get(nearest[0], 0) if nearest else 0
+        return Found(nearest, self._lookup.silent(), self._lookup.shunned(), self._asked, hops)
 
     def _ask(self, group: asyncio.TaskGroup, contacts: list[Contact]) -> None:
+        self._asked += len(contacts)
         for contact in contacts:
             group.create_task(self._ask_one(group, contact))
 
@@ -46,5 +55,7 @@ class LookupCrawl(NodeSpiderCrawl):
             self._ask(group, self._lookup.on_failure(contact))
         else:
             worth = [other for other in named if self.protocol.is_worth_asking(other)]
+            for other in worth:
+                self._hops.setdefault(other, 1 + self._hops.get(contact, 0))
             self._lookup.shun(other for other in named if other not in worth)
             self._ask(group, self._lookup.on_reply(contact, worth))

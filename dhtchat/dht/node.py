@@ -48,6 +48,7 @@ __all__ = [
     "ClaimReading",
     "Contact",
     "DhtNode",
+    "Found",
     "HelloAnswer",
     "OtherNetwork",
     "PutReport",
@@ -363,6 +364,10 @@ class DhtNode:
     async def read_set(self, key: RecordKey, body_type: type[Body]) -> SetReading:
         """The living entries of one kind under `key`."""
         return await self._replicas.read_set(key, body_type.KIND)
+
+    async def find_nearest(self, target: bytes) -> Found:
+        """A whole lookup: the k nodes nearest to a 20-byte id, ourselves not among them."""
+        return await self._server.crawl(target, self._parameters.k)
 
     def keep(self, slot: str, make: MakeRecord, *, refresh_s: float) -> None:
         """Publish a soft record now, and again every `refresh_s` until it is dropped. The same slot again replaces it.

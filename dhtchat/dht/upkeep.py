@@ -26,6 +26,7 @@ from dhtchat.limits import (
     SETTLE_DELAY_S,
     SOFT_REPLICAS,
     UPKEEP_INTERVAL_S,
+    UPKEEP_LOOKS_PER_INTERVAL,
     UPKEEP_OPEN_MAX,
     UPKEEP_RESTART_PER_S,
     UPKEEP_RESTART_S,
@@ -183,13 +184,14 @@ class Upkeep:
         owner = claim_of(held[0]) if decision.owner is None else decision.owner
         if decision.certain or not decision.contested:
             self._replicas.repair_claim(tally, owner, key)
-        self._look_again(key, agreed=not decision.contested)
+        self._look_again(key, agreed=not decision.contested, holders=decision.holders)
 
-    def _look_again(self, key: RecordKey, *, agreed: bool) -> None:
-        """Every few minutes; sooner, and then ever later, while the votes differ."""
+    def _look_again(self, key: RecordKey, *, agreed: bool, holders: int) -> None:
+        """Some holder every few minutes: the more there are, the rarer each of them. Sooner, and then ever later, while
+        the votes differ."""
         if agreed:
             self._unsettled.pop(key, None)
-            delay_s: float = UPKEEP_INTERVAL_S
+            delay_s = UPKEEP_INTERVAL_S * max(1.0, holders / UPKEEP_LOOKS_PER_INTERVAL)
         else:
             delay_s = self._unsettled.get(key, SETTLE_DELAY_S)
             self._unsettled[key] = min(2 * delay_s, UPKEEP_INTERVAL_S)

@@ -221,6 +221,10 @@ class HistoryStore:
                 held.add(statement_id)
         return held
 
+    def statements(self, conversation: bytes) -> list[StoredStatement]:
+        """All of a conversation, held back or shown, in causal order."""
+        return list(self._rows("WHERE conversation=? ORDER BY depth, id", (conversation,)))
+
     def last_statements(self, conversation: bytes, count: int) -> list[StoredStatement]:
         """The last `count` shown ones in causal order."""
         rows = list(
@@ -240,11 +244,14 @@ class HistoryStore:
         )
 
     def newcomer_floors(self, conversation: bytes, count: int, since_ms: int) -> Mapping[bytes, int]:
-        """Per device the first counter a newcomer gets: of the last `count` statements, those received since."""
+        """Per device the first counter a newcomer gets: of the last `count` statements, those received since.
+
+        What was dug out from before a floor does not count: there is a gap behind it.
+        """
         rows = self._db.execute(
             """SELECT device, MIN(counter) FROM (
-                   SELECT device, counter, received_at_ms FROM statements
-                   WHERE conversation=? ORDER BY depth DESC, id DESC LIMIT ?)
+                   SELECT device, counter, received_at_ms FROM statements LEFT JOIN floors USING (conversation, device)
+                   WHERE conversation=? AND counter >= ifnull(floor, 1) ORDER BY depth DESC, id DESC LIMIT ?)
                WHERE received_at_ms >= ? GROUP BY device""",
             (conversation, count, since_ms),
         )

@@ -80,6 +80,8 @@ class Person:
         self.town = town
         self.cable = CuttableNetwork(town.exchange)
         self.node: ChatNode
+        self.identity = b""
+        """Their key, once they have logged in."""
         self.events: list[Event] = []
         """All of all runs, in order."""
         self._life: asyncio.Task[None] | None = None
@@ -115,6 +117,7 @@ class Person:
                 if register:
                     await node.register(self.name, self.password)
                 await node.log_in(login, self.password)
+                self.identity = node.account.peer
                 await node.go_online()
                 self._up.set()
                 await self._down.wait()
@@ -266,10 +269,6 @@ class Person:
 
     def _last(self) -> str:
         return "last events:\n  " + "\n  ".join(map(repr, self.events[-20:]))
-
-    @property
-    def identity(self) -> bytes:
-        return self.node.account.peer
 
     def __repr__(self) -> str:
         return f"<{self.name}>"

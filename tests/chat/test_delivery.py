@@ -73,6 +73,15 @@ def test_a_comparison_delivers_what_it_covers(outbox: Outbox) -> None:
     assert outbox.lacking() == {BOB: [an_id(3), an_id(9)]}
 
 
+def test_a_comparison_does_not_deliver_what_lies_before_a_beginning(outbox: Outbox) -> None:
+    """A newcomer's second device says where its history begins: what is older it never got."""
+    for counter in (1, 2, 3):
+        outbox.add(an_id(counter), ROOM, counter, [BOB], direct=False)
+    receipts, _ = outbox.on_vector(ROOM, {DEVICE: 3}, BOB, floor=3)
+    assert receipts == [Receipt(an_id(3), BOB)]
+    assert outbox.lacking() == {BOB: [an_id(1), an_id(2)]}
+
+
 def test_states_never_go_back_whatever_happens(rng: random.Random, outbox: Outbox) -> None:
     """Any mix of sends, receipts and comparisons, from anybody, in any order."""
     people = [ALICE, BOB, STRANGER]

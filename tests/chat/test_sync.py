@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import pytest
 
-from dhtchat.chat.sync import Plan, Range, cut_page, plan
+from dhtchat.chat.sync import Plan, Range, cut_end, cut_page, cut_vector, plan
 from dhtchat.chat.timeline import Fate, Offered, Timeline
-from dhtchat.history.store import HistoryStore, StoredStatement, keep_statement, mark_shown
+from dhtchat.history.store import HistoryStore, StoredStatement, keep_floor, keep_statement, mark_shown
 from dhtchat.ids import DeviceId
-from dhtchat.limits import SYNC_PAGE_BYTES_MAX, SYNC_PAGE_STATEMENTS_MAX
+from dhtchat.limits import HELD_WAIT_S, SYNC_DEVICES_MAX, SYNC_PAGE_BYTES_MAX, SYNC_PAGE_STATEMENTS_MAX
 from dhtchat.records.message import MESSAGE_BYTES_MAX, Say, Statement, open_statement, sign_statement
 from tests.chat.statements import NETWORK, ROOM, Speaker, speakers
 
@@ -24,6 +24,7 @@ class Row(NamedTuple):
     id: bytes
     depth: int
     raw: bytes = b""
+    counter: int = 0
 
 
 # --- what to send -----------------------------------------------------------------------------------------------------
@@ -88,6 +89,41 @@ def test_a_page_is_bounded_in_number_and_never_empty() -> None:
     assert cut_page([]) == ([], False)
 
 
+def test_a_page_of_the_end_stops_at_a_gap_and_at_its_bound() -> None:
+    """What moves a floor down must reach it without a gap."""
+    chain = [Row(number.to_bytes(1, "big"), number, counter=number) for number in (2, 3, 5, 6, 7)]
+    assert cut_end(chain, 7) == (chain[2:], False)
+    assert cut_end(chain, 8) == ([], False)
+    assert cut_end([], 8) == ([], False)
+    large = [row._replace(raw=bytes(SYNC_PAGE_BYTES_MAX // 2)) for row in chain]
+    assert cut_end(large, 7) == (large[3:], True)
+
+
+def test_what_lies_before_somebodys_beginning_comes_last_and_within_the_window() -> None:
+    """Whoever was given less than a newcomer gets, by a liar for instance, gets the rest; but no more than newcomers do."""
+    mine = {ALICE: 20, BOB: 20}
+    assert plan({ALICE: 20, BOB: 19}, mine, {ALICE: 11}, {ALICE: 15}) == Plan((Range(BOB, 19, 20),), {})
+    assert plan(mine, mine, {ALICE: 11}, {ALICE: 15}) == Plan((), {}, Range(ALICE, 10, 14))
+    for known in ({ALICE: 15}, {ALICE: 16}, {BOB: 1}, {}):
+        assert plan(mine, mine, known, {ALICE: 15}) == Plan((), {})
+
+
+def test_a_comparison_of_many_devices_says_about_which_it_speaks(rng: random.Random) -> None:
+    """Those a vector has no room for are not missing; in turn each is compared, known to the other side or not."""
+    devices = [DeviceId(rng.randbytes(32)) for _ in range(SYNC_DEVICES_MAX + 300)]
+    known = dict.fromkeys(devices[:-100], 5)
+    mine = dict.fromkeys(devices, 5)
+    asked: set[DeviceId] = set()
+    for _ in range(40):
+        vector = cut_vector(known, rng.randbytes(32))
+        assert len(vector) == SYNC_DEVICES_MAX
+        ranges = plan(vector, mine, None).ranges
+        assert {r.device for r in ranges}.isdisjoint(known)
+        asked |= {r.device for r in ranges}
+    assert asked == set(devices[-100:])
+    assert cut_vector({BOB: 2, ALICE: 1}, rng.randbytes(32)) == {ALICE: 1, BOB: 2}
+
+
 # --- nodes that compare -----------------------------------------------------------------------------------------------
 
 
@@ -112,6 +148,7 @@ class Node:
         self.shown: list[Statement] = []
         self.heard_twice = 0
         self.now_s = 0.0
+        self.rng = random.Random(voice.device)
 
     def say(self, text: str = "hello") -> Statement:
         counter, previous, parents = self.timeline.next_place(self.voice.device)
@@ -135,42 +172,59 @@ class Node:
         self.store.commit(mark_shown(item.statement.id, item.depth) for item in offered.shown)
         self.shown += [item.statement for item in offered.shown]
 
-    def page_for(self, theirs: dict[DeviceId, int]) -> Lines | None:
-        floors = None if self.window is None else self.store.newcomer_floors(ROOM, self.window, 0)
-        todo = plan(theirs, self.timeline.vector(), floors)
-        if not todo.ranges:
-            return None
-        rows, more = cut_page([self.store.chain_after(ROOM, r.device, r.after, r.upto, 1_000) for r in todo.ranges])
-        begun = [DeviceId(row.device) for row in rows if row.counter == todo.floors.get(DeviceId(row.device))]
-        named = {parent for row in rows for parent in open_statement(row.raw, NETWORK).body.parents}
-        named -= {row.id for row in rows}
-        coming = {
-            row.id
-            for r in todo.ranges
-            for row in self.store.chain_after(ROOM, r.device, r.after, r.upto, 1_000)  # parents of a later page
-        }
-        return Lines(
-            [row.raw for row in rows], {device: todo.floors[device] for device in begun}, sorted(named - coming), more
-        )
+    def have(self) -> dict[DeviceId, int]:
+        return cut_vector(self.timeline.vector(), self.rng.randbytes(32))
 
-    def on_lines(self, lines: Lines) -> None:
+    def page_for(self, theirs: dict[DeviceId, int], their_floors: dict[DeviceId, int]) -> Lines | None:
+        window = None if self.window is None else self.store.newcomer_floors(ROOM, self.window, 0)
+        todo = plan(theirs, self.timeline.vector(), window, their_floors)
+        if todo.ranges:
+            chains = [self.store.chain_after(ROOM, r.device, r.after, r.upto, 1_000) for r in todo.ranges]
+            rows, more = cut_page(chains)
+        elif todo.earlier:
+            _, after, upto = todo.earlier
+            rows, more = cut_end(self.store.chain_after(ROOM, todo.earlier.device, after, upto, 1_000), upto)
+        else:
+            return None
+        # Where the history of somebody begins: for a newcomer, and behind a gap that we cannot fill.
+        after = {r.device: r.after for r in todo.ranges}
+        floors: dict[DeviceId, int] = {}
+        for row in rows if todo.ranges else []:
+            device = DeviceId(row.device)
+            if row.counter == todo.floors.get(device) or row.counter > after.get(device, 0) + 1:
+                floors[device] = row.counter
+            after[device] = row.counter
+        # Pages are in causal order: a parent that is not in this one was in an earlier one, or will not come.
+        named = {parent for row in rows for parent in open_statement(row.raw, NETWORK).body.parents}
+        return Lines([row.raw for row in rows], floors, sorted(named - {row.id for row in rows}), more)
+
+    def on_lines(self, lines: Lines) -> bool:
+        """Whether it told us anything new."""
         assert sum(map(len, lines.statements)) <= SYNC_PAGE_BYTES_MAX
+        before = len(self.timeline) + self.timeline.waiting, self.timeline.vector()
         self.timeline.set_absent(lines.absent)
         for raw in lines.statements:
             self.take(open_statement(raw, NETWORK))
-        for device, floor in lines.floors.items():
-            self.show(Offered(Fate.KNOWN, 0, self.timeline.set_floor(device, floor, self.now_s)))
+        self.show(Offered(Fate.KNOWN, 0, self.timeline.set_floors(lines.floors, self.now_s)))
+        for device in self.timeline.vector():
+            if self.timeline.floor_of(device) != self.store.floors(ROOM).get(device, 1):
+                self.store.commit([keep_floor(ROOM, device, self.timeline.floor_of(device))])
+        return before != (len(self.timeline) + self.timeline.waiting, self.timeline.vector())
 
     def ask(self, other: "Node") -> int:
         """Compare with `other` until it has nothing more for us; how many pages it took."""
         for pages in range(PAGES_MAX):
-            page = other.page_for(self.timeline.vector())
+            floors = {device: self.timeline.floor_of(device) for device in self.timeline.vector()}
+            page = other.page_for(self.have(), {device: floor for device, floor in floors.items() if floor > 1})
             if page is None:
                 return pages
-            self.on_lines(page)
-            if not page.more:
+            if not self.on_lines(page) or not page.more:
                 return pages + 1
         raise AssertionError("the comparison does not end")
+
+    def wait(self, seconds: float) -> None:
+        self.now_s += seconds
+        self.show(Offered(Fate.KNOWN, 0, self.timeline.release(self.now_s)))
 
 
 def exchange(a: Node, b: Node) -> None:
@@ -304,6 +358,50 @@ def test_who_was_silent_before_a_newcomer_came_is_heard_with_the_next_comparison
     assert newcomer.ask(busy) == 0
 
 
+def test_who_returns_to_newcomers_goes_on_behind_a_gap_that_nobody_can_fill(rng: random.Random) -> None:
+    """Those who were there have left, and those who came meanwhile have only the end: after HELD_WAIT_S that is enough,
+    page after page, and is not sent again. Who has the rest and comes back gives it, as far as a newcomer gets it."""
+    alice, old, returning = (Node(voice, window=400) for voice in speakers(3, rng))
+    alice.say()
+    for node in (old, returning):
+        node.ask(alice)
+    for _ in range(300):
+        alice.say("x" * 1_000)
+    old.ask(alice)
+    newcomer = Node(Speaker("newcomer", rng), window=200)
+    alice.window = 200
+    newcomer.ask(alice)
+    assert newcomer.timeline.floor_of(alice.voice.device) == 102
+    for _ in range(4):
+        returning.ask(newcomer)
+    assert returning.timeline.vector() == {alice.voice.device: 1}
+    returning.wait(HELD_WAIT_S)
+    while returning.ask(newcomer):
+        returning.wait(HELD_WAIT_S)
+    assert returning.timeline.vector() == newcomer.timeline.vector()
+    assert len(returning.shown) == 201
+    returning.heard_twice = 0
+    while returning.ask(old):
+        pass
+    assert returning.heard_twice == 1  # the first of all, which it had: a floor does not tell
+    assert returning.timeline.floor_of(alice.voice.device) == 1
+    assert len(returning.shown) == 301
+
+
+def test_what_was_dug_out_is_no_beginning_for_a_newcomer(rng: random.Random) -> None:
+    """Somebody replays one old line to a member who began later: those who begin with that member get no gap from it."""
+    alice = Node(Speaker("alice", rng), window=10)
+    for _ in range(30):
+        alice.say()
+    member, newcomer = (Node(voice, window=50) for voice in speakers(2, rng))
+    member.ask(alice)
+    member.take(alice.shown[2])
+    newcomer.ask(member)
+    assert newcomer.timeline.waiting == 0
+    assert newcomer.timeline.vector() == alice.timeline.vector()
+    assert newcomer.ask(member) == 0
+
+
 def test_a_liars_line_does_not_make_a_comparison_endless(rng: random.Random) -> None:
     """Unknown parents and forks: who catches up still gets everything in a bounded number of pages."""
     alice, bob = (Node(voice) for voice in speakers(2, rng))
@@ -315,9 +413,8 @@ def test_a_liars_line_does_not_make_a_comparison_endless(rng: random.Random) -> 
         )
         alice.take(one)
         bob.take(other)
-    alice.now_s = bob.now_s = 100.0
     for node in (alice, bob):
-        node.show(Offered(Fate.KNOWN, 0, node.timeline.release(node.now_s)))
+        node.wait(HELD_WAIT_S)
     for _ in range(300):
         alice.say("x" * 500)
     assert bob.ask(alice) <= 6

@@ -294,6 +294,16 @@ def test_a_floor_is_where_a_newcomer_begins(rng: random.Random) -> None:
     assert (timeline.floor_of(voice.device), timeline.vector()) == (11, {voice.device: 20})
 
 
+def test_the_floors_of_several_devices_release_what_they_said_in_one_order(rng: random.Random) -> None:
+    """By depth and id, and not one device after the other."""
+    voices = speakers(3, rng)
+    lines = [line for voice in voices for line in voice.chain(8)[3:]]
+    timeline = Timeline(ROOM)
+    assert shown_by(timeline, lines) == []
+    shown = timeline.set_floors({voice.device: 4 for voice in voices}, 0.0)
+    assert [item.statement for item in shown] == sorted(lines, key=lambda one: (one.body.counter, one.id))
+
+
 @pytest.mark.parametrize("floor", [0, 1, 2, 5, 2**62])
 def test_a_floor_without_its_statement_is_not_believed(rng: random.Random, floor: int) -> None:
     """Somebody claims that a device that has not spoken begins far ahead: its first line must still be shown."""
@@ -328,6 +338,24 @@ def test_a_floor_is_not_believed_where_something_is_held_from_the_beginning(rng:
     assert timeline.set_floor(voice.device, 4, 0.0) == ()
     assert timeline.vector() == {voice.device: 1}
     assert shown_by(timeline, lines[1:3]) == lines[1:]
+
+
+def test_behind_a_gap_that_nobody_fills_there_is_a_new_beginning(rng: random.Random) -> None:
+    """Only after HELD_WAIT_S, and only where a statement stands: until then the gap may still be filled."""
+    voice = Speaker("alice", rng)
+    lines = voice.chain(20)
+    timeline = Timeline(ROOM)
+    shown_by(timeline, [*lines[:3], *lines[10:]])
+    timeline.set_floor(voice.device, 11, HELD_WAIT_S / 2)
+    assert timeline.vector() == {voice.device: 3}
+    timeline.release(HELD_WAIT_S)
+    for floor in (1, 2, 3, 4, 10, 21, 2**62):
+        timeline.set_floor(voice.device, floor, HELD_WAIT_S)
+        assert timeline.vector() == {voice.device: 3}
+    timeline.set_floor(voice.device, 11, HELD_WAIT_S)
+    assert (timeline.floor_of(voice.device), timeline.vector()) == (11, {voice.device: 20})
+    assert shown_by(timeline, lines[3:10]) == lines[3:10]
+    assert timeline.floor_of(voice.device) == 1
 
 
 def test_an_old_line_that_somebody_dug_out_does_not_spoil_the_beginning(rng: random.Random) -> None:

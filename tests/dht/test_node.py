@@ -16,7 +16,6 @@ from dhtchat.errors import AddressInUse, NetworkTrouble, NoBootstrapAnswered, Pr
 from dhtchat.ids import Endpoint, NodeAddress, node_id_of
 from dhtchat.limits import RPC_TIMEOUT_S, RPC_TRIES
 from dhtchat.parameters import SIM
-from dhtchat.records.account import account_key
 from dhtchat.records.room import room_key
 from dhtchat.runtime import Runtime
 from tests.dht.support import (
@@ -69,12 +68,17 @@ async def test_bootstrap_says_who_answered_who_did_not_and_how_we_are_seen() -> 
         assert "this node itself" in why[itself]
 
 
-async def test_when_nobody_answers_bootstrap_names_whom_it_tried() -> None:
-    async with running_node(1) as node:
-        with pytest.raises(NoBootstrapAnswered, match=r"127\.0\.0\.1:9"):
-            await node.bootstrap([NodeAddress(SILENT, None)])
-        with pytest.raises(NoBootstrapAnswered):
-            await node.bootstrap([])
+def test_when_nobody_answers_bootstrap_names_whom_it_tried() -> None:
+    async def scene(runtime: Runtime) -> None:
+        async with running_node(1, runtime=runtime) as node:
+            with pytest.raises(NoBootstrapAnswered, match=r"127\.0\.0\.1:9"):
+                await node.bootstrap([NodeAddress(SILENT, None)])
+            with pytest.raises(NoBootstrapAnswered):
+                await node.bootstrap([])
+            with pytest.raises(NetworkTrouble, match="does not answer"):
+                await node.hello(SILENT)
+
+    run_virtually(scene, seed=1)
 
 
 async def test_contacts_are_told_most_recently_heard_first_and_changes_are_reported() -> None:
@@ -114,8 +118,6 @@ async def test_hello_proves_the_node_key() -> None:
         assert answer == (node.node_id, key_of(1).public, asker.address)
         with pytest.raises(ProofRefused, match="another node key"):
             await asker.hello(node.address, pinned=key_of(3).public)
-        with pytest.raises(NetworkTrouble, match="does not answer"):
-            await asker.hello(SILENT)
 
 
 async def test_nodes_of_another_network_are_told_apart_and_counted() -> None:
@@ -180,6 +182,38 @@ async def test_who_claims_the_id_of_another_without_its_key_does_not_take_its_pl
             assert _address_at(node, victim) == victim.address
 
 
+async def test_who_answers_under_the_id_of_another_must_prove_it_too() -> None:
+    """An accomplice names the victim's id at the impostor's address, and the impostor answers there."""
+    async with AsyncExitStack() as stack:
+        node, victim = await start_nodes(stack, 2)
+        impostor = await stack.enter_async_context(Peer(sender=victim.node_id))
+        accomplice = await stack.enter_async_context(Peer())
+        named = victim.node_id + pack_endpoint(impostor.endpoint)
+        for peer in (impostor, accomplice):
+            peer.answer = _answering_with_nodes(peer, [named])
+        accomplice.send(node.address, accomplice.request(wire.Ping))
+        await until(lambda: len(node.contacts()) == 2, "the accomplice is not known")
+        await node._server.crawl(victim.node_id, SIM.k)
+        await until(lambda: wire.Hello in impostor.asked, "was not asked for a proof")
+        assert wire.FindNode in impostor.asked
+        assert _address_at(node, victim) == victim.address
+
+
+def _answering_with_nodes(peer: Peer, named: list[bytes]) -> Callable[[wire.Request, Endpoint], wire.Answer | None]:
+    """To a lookup this list, to a ping a pong, to a demand for proof nothing."""
+
+    def answer(request: wire.Request, asker: Endpoint) -> wire.Answer | None:
+        match request:
+            case wire.FindNode():
+                return wire.Nodes(peer.sender, named)
+            case wire.Ping():
+                return wire.Pong(peer.sender)
+            case _:
+                return None
+
+    return answer
+
+
 async def test_a_request_alone_brings_nobody_into_the_table() -> None:
     async with running_node(1) as node, Peer(sender=bytes(19) + b"\1") as mute:
         mute.answer = lambda request, asker: None
@@ -195,21 +229,14 @@ async def test_who_answers_as_somebody_else_is_not_taken_for_whom_was_asked() ->
     async with AsyncExitStack() as stack:
         node, honest = await start_nodes(stack, 2)
         made_up = bytes(19) + b"\1"
-        async with Peer(sender=bytes(19) + b"\2") as liar:
-
-            def answer(request: wire.Request, asker: Endpoint) -> wire.Answer | None:
-                if isinstance(request, wire.FindNode):
-                    return wire.Nodes(liar.sender, [made_up + pack_endpoint(honest.address)])
-                return wire.Pong(liar.sender)
-
-            liar.answer = answer
-            liar.send(node.address, liar.request(wire.Ping))
-            await until(lambda: liar.sender in {c.node_id for c in node.contacts()}, "the liar is not known")
-            await node.read_claims(account_key("alice"))
-            assert wire.FindNode in liar.asked
-            known = {c.node_id for c in node.contacts()}
-            assert honest.node_id in known
-            assert made_up not in known
+        liar = await stack.enter_async_context(Peer(sender=bytes(19) + b"\2"))
+        liar.answer = _answering_with_nodes(liar, [made_up + pack_endpoint(honest.address)])
+        liar.send(node.address, liar.request(wire.Ping))
+        await until(lambda: len(node.contacts()) == 2, "the liar is not known")
+        found = await node._server.crawl(made_up, SIM.k)
+        assert wire.FindNode in liar.asked
+        assert {contact.node_id for contact in found.nearest} == {honest.node_id, liar.sender}
+        assert {contact.node_id for contact in node.contacts()} == {honest.node_id, liar.sender}
 
 
 async def test_never_its_own_id() -> None:
@@ -263,15 +290,18 @@ async def test_put_counts_silence_and_refusals_honestly() -> None:
         assert (report.stored, report.refused, report.newest_sequence) == (0, Counter({"stale": 3}), 5)
 
 
-async def test_a_client_whose_peers_are_all_dead_stores_nothing() -> None:
-    async with AsyncExitStack() as stack, AsyncExitStack() as doomed:
-        nodes = await start_nodes(doomed, 2)
-        client = await stack.enter_async_context(running_node(99, nodes, client=True))
-        await doomed.aclose()
-        report = await client.put(room("#lobby", 1))
-        assert (report.stored, report.asked) == (0, 2)
-        with pytest.raises(NoBootstrapAnswered):
-            await client.put(room("#lobby", 1))
+def test_a_client_whose_peers_are_all_dead_stores_nothing() -> None:
+    async def scene(runtime: Runtime) -> None:
+        async with AsyncExitStack() as stack, AsyncExitStack() as doomed:
+            nodes = await start_nodes(doomed, 2, runtime=runtime)
+            client = await stack.enter_async_context(running_node(99, nodes, client=True, runtime=runtime))
+            await doomed.aclose()
+            report = await client.put(room("#lobby", 1))
+            assert (report.stored, report.asked) == (0, 2)
+            with pytest.raises(NoBootstrapAnswered):
+                await client.put(room("#lobby", 1))
+
+    run_virtually(scene, seed=1)
 
 
 # --- the dead ---------------------------------------------------------------------------------------------------------

@@ -52,21 +52,19 @@ def quoted(text: str) -> list[str]:
     return [match[1] or match[2] for match in _QUOTED.finditer(text)]
 
 
+def unquoted(text: str) -> str:
+    """Without what stands between backticks."""
+    return _QUOTED.sub("", text)
+
+
 def section(text: str, heading: str) -> str:
     """What follows a heading, up to the next of its rank or a higher one."""
-    match = re.search(rf"^(#+) {re.escape(heading)}\n(.*?)(?=^#{{1,6}} |\Z)", text, re.MULTILINE | re.DOTALL)
-    assert match, f"there is no heading {heading!r}"
-    rank = len(match[1])
-    whole = re.search(
-        rf"^#{{{rank}}} {re.escape(heading)}\n(.*?)(?=^#{{1,{rank}}} |\Z)", prose_safe(text), re.MULTILINE | re.DOTALL
-    )
-    assert whole
-    return whole[1]
-
-
-def prose_safe(text: str) -> str:
-    """With the lines of fenced blocks that look like headings made harmless."""
-    return _FENCE.sub(lambda match: match[0].replace("\n#", "\n #"), text)
+    headings = list(re.finditer(r"^(#+) (.+)$", _FENCE.sub(lambda fence: "~" * len(fence[0]), text), re.MULTILINE))
+    for index, found in enumerate(headings):
+        if found[2] == heading:
+            ends = (later.start() for later in headings[index + 1 :] if len(later[1]) <= len(found[1]))
+            return text[found.end() : next(ends, len(text))]
+    raise AssertionError(f"there is no heading {heading!r}")
 
 
 def tables(text: str) -> list[list[list[str]]]:

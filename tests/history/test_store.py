@@ -376,6 +376,8 @@ def test_where_a_newcomer_begins(store: HistoryStore) -> None:
     assert store.newcomer_floors(ROOM, 4, 600) == {ALICE: 9}
     assert store.newcomer_floors(ROOM, 100, 2_000) == {}
     assert store.newcomer_floors(TALK, 100, 0) == {}
+    store.commit([keep_floor(ROOM, ALICE, 3), keep_floor(TALK, ALICE, 9)])
+    assert store.newcomer_floors(ROOM, 100, 0) == {ALICE: 3, BOB: 1}
 
 
 def test_which_of_some_ids_are_held_from_a_floor_on(store: HistoryStore) -> None:

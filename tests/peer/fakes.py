@@ -214,10 +214,12 @@ class Rude:
 
     async def is_hung_up_on(self, within_s: float = 10.0) -> None:
         """Wait until they end the connection, and fail when they do not."""
+        deadline = asyncio.get_running_loop().time() + within_s
         with contextlib.suppress(OSError):
             async with asyncio.timeout(within_s):
                 while await self.reader.read(65_536):
                     pass
+        assert asyncio.get_running_loop().time() < deadline, "they did not hang up"
 
     async def prove(self, person: Person, **changed: Any) -> None:
         """The client's part of the handshake, up to and without the welcome."""

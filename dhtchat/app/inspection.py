@@ -1,0 +1,68 @@
+"""What a running node holds, for those who check it: the simulator, the metrics, tests. Looks only, changes nothing."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from dhtchat.app.core import Core
+from dhtchat.app.exchange import Exchange
+from dhtchat.app.rooms import Rooms
+from dhtchat.app.talks import Talks
+from dhtchat.dht.node import DhtNode
+from dhtchat.dht.storage import RecordStorage
+from dhtchat.history.store import StoredStatement
+from dhtchat.peer.pool import LinkPool
+
+
+class Sizes(NamedTuple):
+    """Of everything that has a bound in `limits.py`."""
+
+    links: int
+    records: int
+    record_bytes: int
+    outbox: int
+    held: int
+    """Statements of one talk, at most, that wait for what they follow."""
+
+
+class Inspection:
+    """The inside of one node that is online."""
+
+    def __init__(self, core: Core, talks: Talks, rooms: Rooms, exchange: Exchange, pool: LinkPool) -> None:
+        self._core = core
+        self._talks = talks
+        self._rooms = rooms
+        self._exchange = exchange
+        self._pool = pool
+
+    @property
+    def dht(self) -> DhtNode:
+        """Its node in the DHT."""
+        return self._core.dht
+
+    @property
+    def storage(self) -> RecordStorage:
+        """What it holds for others."""
+        return self._core.dht.storage
+
+    @property
+    def statements_received(self) -> int:
+        """Statements of others that came over links since the start, repeated ones too."""
+        return sum(count for name, count in self._exchange.statistics.items() if name.startswith("offered-"))
+
+    def statements(self) -> Iterator[StoredStatement]:
+        """All talk on its disk. Reads on the calling thread: for use when nothing else is going on."""
+        for row in self._core.store.conversations():
+            yield from self._core.store.statements(row.id)
+
+    def room_conversations(self) -> dict[str, bytes]:
+        """The rooms it is in, by name, with the id of the talk."""
+        return {joined.room.name: joined.talk.id for joined in self._rooms.joined()}
+
+    def sizes(self) -> Sizes:
+        return Sizes(
+            links=len(self._pool.links()),
+            records=len(self.storage),
+            record_bytes=self.storage.bytes_held,
+            outbox=len(self._exchange.outbox),
+            held=max((talk.timeline.waiting for talk in self._talks), default=0),
+        )

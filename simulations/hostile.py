@@ -1,0 +1,117 @@
+"""Hostile DHT nodes: they answer every question, and lie.
+
+They speak the wire format correctly (`dhtchat/dht/wire.py`), own real node keys, and work together: each names only its
+own kind, claims to have stored what it drops, and has never heard of anything.
+"""
+
+import asyncio
+import random
+from typing import Any
+
+from dhtchat.crypto.identity import SigningKey
+from dhtchat.dht import wire
+from dhtchat.dht.contact import Contact, pack_contact, pack_endpoint
+from dhtchat.errors import MalformedMessage
+from dhtchat.ids import Endpoint, NodeId, distance, node_id_of
+from dhtchat.records.acceptance import Reason, Verdict
+
+from .world import DHT_PORT, World
+
+GROUND_KEYS_TRIED = 4_096
+"""Key pairs a Sybil tries to come near its target: 2^12 gives about 12 matching bits."""
+
+
+class Conspiracy:
+    """Hostile nodes that know each other. `target`: whom they try to hide, or None to spread over all ids."""
+
+    def __init__(self, world: World, target: bytes | None = None) -> None:
+        self._world = world
+        self._target = target
+        self.members: list[Contact] = []
+        self.questions = 0
+
+    async def add(self, count: int, *, networks: int = 0) -> None:
+        """`networks`: share this many hosts between them, as a Sybil attack does; 0 gives each a host of its own."""
+        hosts = [self._world.new_host(f"hostile-{len(self.members)}-{number}") for number in range(networks or count)]
+        for number in range(count):
+            host = hosts[number % len(hosts)]
+            key = self._grind(random.Random(f"{self._world.seed}/hostile/{len(self.members)}"))
+            endpoint = Endpoint(host.address, DHT_PORT + number // len(hosts))
+            liar = Liar(self, key, self._world)
+            liar.connection_made(self._world.fabric.bind(endpoint, liar))
+            self.members.append(Contact(liar.node_id, endpoint))
+            for address in self._world.bootstrap_addresses:
+                liar.knock(address.endpoint)
+        await asyncio.sleep(1.0)
+
+    def _grind(self, source: random.Random) -> SigningKey:
+        """A key of which the node id is near the target, as near as GROUND_KEYS_TRIED tries bring it.
+
+        The ids are ground over public keys that nobody owns, which is cheaper and, since ids are not proved on entering a
+        table yet, works as well.
+        """
+        if self._target is None:
+            return SigningKey.generate(source)
+        target = self._target
+        candidates = (source.randbytes(32) for _ in range(GROUND_KEYS_TRIED))
+        best = min(candidates, key=lambda public: distance(node_id_of(public), target))
+        key = SigningKey.generate(source)
+        key.public = best
+        return key
+
+    def nearest(self, target: bytes, count: int) -> list[bytes]:
+        near = sorted(self.members, key=lambda contact: distance(contact.node_id, target))
+        return [pack_contact(contact) for contact in near[:count]]
+
+
+class Liar(asyncio.DatagramProtocol):
+    """One hostile node."""
+
+    def __init__(self, conspiracy: Conspiracy, key: SigningKey, world: World) -> None:
+        self.node_id: NodeId = node_id_of(key.public)
+        self._conspiracy = conspiracy
+        self._key = key
+        self._network_id = world.parameters.network_id
+        self._rng = world.rng
+        self._transport: asyncio.DatagramTransport | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+
+    def knock(self, at: Endpoint) -> None:
+        """Make ourselves known: whoever is asked pings back and takes us into its table."""
+        request = wire.FindNode(self._network_id[:4], self.node_id, self.node_id)
+        self._send(wire.encode(self._rng.randbytes(20), request), at)
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        sender = Endpoint(str(addr[0]), int(addr[1]))
+        try:
+            frame = wire.decode(data, lambda message_id: None)
+        except MalformedMessage:
+            return
+        answer = self._answer(frame.message, sender)
+        if answer is not None:
+            self._conspiracy.questions += 1
+            self._send(wire.encode(frame.message_id, answer), sender)
+
+    def _answer(self, question: wire.Message | None, sender: Endpoint) -> wire.Answer | None:
+        match question:
+            case wire.Ping():
+                return wire.Pong(self.node_id)
+            case wire.FindNode(target=target):
+                return wire.Nodes(self.node_id, self._conspiracy.nearest(target, 20))
+            case wire.FindClaims():
+                return wire.Claims(self.node_id, False, 0, [])
+            case wire.FindEntries():
+                return wire.Entries(self.node_id, [], b"")
+            case wire.Store():
+                return wire.Stored(self.node_id, Verdict.NEW, Reason.NONE, 1)
+            case wire.Hello(nonce=nonce):
+                observed = pack_endpoint(sender)
+                signature = self._key.sign("node-hello", self._network_id, nonce + observed)
+                return wire.Proof(self.node_id, self._key.public, self._network_id, observed, signature)
+        return None
+
+    def _send(self, datagram: bytes, to: Endpoint) -> None:
+        if self._transport is not None:
+            self._transport.sendto(datagram, to)

@@ -1,0 +1,37 @@
+"""One question per file. `SCENARIOS` is what `dhtchat simulate --list` shows, in this order."""
+
+from ..runner import Scenario
+from . import (
+    big_directory,
+    bootstrap_gone,
+    churn,
+    clock_skew,
+    eclipse_one_key,
+    flash_crowd_room,
+    hostile_lookup,
+    join_storm,
+    lookup_under_loss,
+    partition_heal,
+    registration_race,
+    rolling_restart,
+    steady_chat,
+)
+
+SCENARIOS: dict[str, Scenario] = {
+    module.NAME: module
+    for module in (
+        join_storm,
+        steady_chat,
+        churn,
+        partition_heal,
+        registration_race,
+        lookup_under_loss,
+        hostile_lookup,
+        eclipse_one_key,
+        flash_crowd_room,
+        rolling_restart,
+        bootstrap_gone,
+        clock_skew,
+        big_directory,
+    )
+}
