@@ -16,11 +16,12 @@ from dhtchat.app.talks import Talk, Talks
 from dhtchat.chat.delivery import Outbox, Receipt, StatusChange
 from dhtchat.chat.events import MessageArrived, StatusChanged
 from dhtchat.chat.markup import clean
+from dhtchat.chat.sync import cut_vector
 from dhtchat.chat.timeline import Fate, Shown
 from dhtchat.errors import MalformedRecord, RemoteMisbehaved
 from dhtchat.history.store import StoredStatement, keep_receipt, keep_statement, mark_shown
-from dhtchat.ids import DeviceId, PeerId
-from dhtchat.limits import OUTBOX_ENTRIES_MAX, SYNC_DEVICES_MAX, VERIFY_BATCH
+from dhtchat.ids import KEY_BYTES, DeviceId, PeerId
+from dhtchat.limits import OUTBOX_ENTRIES_MAX, VERIFY_BATCH
 from dhtchat.peer.link import Link
 from dhtchat.peer.messages import Committed, DeviceCounter, Have, Lines, Tell
 from dhtchat.peer.pool import LinkPool
@@ -146,12 +147,13 @@ class Exchange:
         talk.timeline.set_absent(message.absent)
         floors = {DeviceId(entry.device): entry.counter for entry in message.floors}
         before = {device: talk.timeline.floor_of(device) for device in {*floors, *(s.author.device for s in pending)}}
-        await self._take(talk, pending, link, delayed=True)
+        news = await self._take(talk, pending, link, delayed=True)
         self._show(talk, talk.timeline.set_floors(floors, self._core.now_s()), delayed=True)
         for device, floor in before.items():
             if talk.timeline.floor_of(device) != floor:
                 self._talks.keep_floor(talk, device)
-        if message.more:
+                news = True
+        if message.more and news:  # or the same page would come again, and again
             await self.send_have(link, talk, answer=False)
 
     async def on_committed(self, link: Link, message: Committed) -> None:
@@ -185,9 +187,9 @@ class Exchange:
 
     async def send_have(self, link: Link, talk: Talk, *, answer: bool) -> None:
         """Say what we hold of a conversation, once all of it is on disk."""
-        vector = sorted(talk.timeline.vector().items())[:SYNC_DEVICES_MAX]
+        vector = cut_vector(talk.timeline.vector(), self._core.runtime.random.randbytes(KEY_BYTES))
         await self._core.journal.flush()
-        devices = [DeviceCounter(device, upto, talk.timeline.floor_of(device)) for device, upto in vector]
+        devices = [DeviceCounter(device, upto, talk.timeline.floor_of(device)) for device, upto in vector.items()]
         await link.send(Have(talk.id, devices, answer))
 
     def release(self, talk: Talk) -> None:
@@ -226,8 +228,9 @@ class Exchange:
         await self._people.check(name, other, contact=author != me.peer)
         return await self._talks.open_direct(other, self._people.shown(name, other))
 
-    async def _take(self, talk: Talk, statements: list[Statement], link: Link, *, delayed: bool) -> None:
-        """Verified statements of one talk, whoever they came from."""
+    async def _take(self, talk: Talk, statements: list[Statement], link: Link, *, delayed: bool) -> bool:
+        """Verified statements of one talk, whoever they came from. Whether any of them was new."""
+        news = False
         authors = {(s.author.name, s.author.peer) for s in statements}
         standings = {(name, peer): await self._people.check(name, peer, contact=True) for name, peer in sorted(authors)}
         committed: dict[PeerId, list[bytes]] = {}
@@ -236,10 +239,12 @@ class Exchange:
             offered = talk.timeline.offer(statement, self._core.now_s())
             self.statistics[f"offered-{offered.fate.value}"] += 1
             if offered.fate is Fate.NEW:
+                news = True
                 self._keep(talk, statement, offered.depth, offered.shown, delayed=delayed, verified=verified)
             if offered.fate in (Fate.NEW, Fate.KNOWN) and statement.author.peer != self._core.me.peer:
                 committed.setdefault(statement.author.peer, []).append(statement.id)
         self._core.journal.after(lambda: self._acknowledge(committed))
+        return news
 
     def _acknowledge(self, committed: dict[PeerId, list[bytes]]) -> None:
         """Tell the authors who have a link; others learn it from the next comparison with us."""

@@ -1,6 +1,5 @@
 """The conversations of this device: each a `Timeline` in memory and its rows on disk."""
 
-import itertools
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -15,7 +14,7 @@ from dhtchat.limits import (
     SYNC_PAGE_ABSENT_MAX,
     SYNC_PAGE_FLOORS_MAX,
 )
-from dhtchat.records.message import Statement, direct_conversation, open_statement
+from dhtchat.records.message import Statement, direct_conversation, open_statement, peek_parents
 
 
 class Talk:
@@ -142,30 +141,29 @@ class Talks:
     def _read_earlier(self, talk: Talk, earlier: Range) -> Page | None:
         chain = self._core.store.chain_after(talk.id, earlier.device, earlier.after, earlier.upto, CHAIN_ROWS_MAX)
         rows, more = cut_end(chain, earlier.upto)
-        if not rows:
-            return None
-        floors = {earlier.device: rows[0].counter}
-        return Page([row.raw for row in rows], {}, self._absent_parents(rows, floors), more)
+        return Page([row.raw for row in rows], {}, self._absent_parents(rows), more) if rows else None
 
     def _read_page(self, talk: Talk, todo: Plan) -> Page:
         chains = [self._core.store.chain_after(talk.id, r.device, r.after, r.upto, CHAIN_ROWS_MAX) for r in todo.ranges]
         rows, more = cut_page(chains)
         more = more or any(len(chain) == CHAIN_ROWS_MAX for chain in chains)
-        # A floor is believed only beside the statement that stands on it. Those for which there is no room come again
-        # with the next comparison.
-        begun = (DeviceId(row.device) for row in rows if row.counter == todo.floors.get(DeviceId(row.device)))
-        floors = {device: todo.floors[device] for device in itertools.islice(begun, SYNC_PAGE_FLOORS_MAX)}
-        return Page([row.raw for row in rows], floors, self._absent_parents(rows, todo.floors), more)
+        # A floor is believed only beside the statement that stands on it: where a newcomer begins, and behind a gap that we
+        # cannot fill. Those for which there is no room come again with the next comparison.
+        after = {r.device: r.after for r in todo.ranges}
+        floors: dict[DeviceId, int] = {}
+        for row in rows:
+            device = DeviceId(row.device)
+            begins = row.counter == todo.floors.get(device) or row.counter > after[device] + 1
+            if begins and len(floors) < SYNC_PAGE_FLOORS_MAX:
+                floors[device] = row.counter
+            after[device] = row.counter
+        return Page([row.raw for row in rows], floors, self._absent_parents(rows), more)
 
-    def _absent_parents(self, rows: list[StoredStatement], floors: Mapping[DeviceId, int]) -> list[bytes]:
-        """Parents named in the page that the other side will not get from here."""
-        network_id = self._core.parameters.network_id
-        if not floors:
-            return []
-        named = {parent for row in rows for parent in open_statement(row.raw, network_id).body.parents}
-        named -= {row.id for row in rows}
-        held = self._core.store.holds_from(named, {bytes(device): floor for device, floor in floors.items()})
-        return sorted(named - held)[:SYNC_PAGE_ABSENT_MAX]
+    def _absent_parents(self, rows: list[StoredStatement]) -> list[bytes]:
+        """Parents named in the page that the other side has, or will not get from here: pages are in causal order, so what
+        is still to come is in this one."""
+        named = {parent for row in rows for parent in peek_parents(row.raw)}
+        return sorted(named - {row.id for row in rows})[:SYNC_PAGE_ABSENT_MAX]
 
     def keep_floor(self, talk: Talk, device: DeviceId) -> None:
         self._core.journal.write(keep_floor(talk.id, device, talk.timeline.floor_of(device)))

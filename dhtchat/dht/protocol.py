@@ -45,6 +45,8 @@ from dhtchat.limits import (
     REQUESTS_OPEN_MAX,
     REQUESTS_SERVED_MAX,
     ROUND_TRIP_GAIN,
+    RPC_TIMEOUT_MIN_S,
+    RPC_TIMEOUT_ROUND_TRIPS,
     RPC_TIMEOUT_S,
     RPC_TRIES,
     SET_ENTRIES_MAX,
@@ -247,9 +249,9 @@ class DhtProtocol(KademliaProtocol):
         self._open[message_id] = _OpenRequest(endpoint, expects, answer)
         asked_at_s = self._runtime.clock.monotonic()
         try:
-            for _ in range(tries):
+            for timeout_s in self._timeouts_s(tries):
                 self._send(message_id, request, self._address_of(endpoint))
-                await asyncio.wait((answer,), timeout=RPC_TIMEOUT_S)
+                await asyncio.wait((answer,), timeout=timeout_s)
                 if answer.done():
                     break
         finally:
@@ -258,8 +260,9 @@ class DhtProtocol(KademliaProtocol):
             self.statistics["unanswered"] += 1
             raise Unanswered(f"{endpoint} does not answer")
         took_s = self._runtime.clock.monotonic() - asked_at_s
-        if took_s < RPC_TIMEOUT_S:  # later it may be the answer to an earlier try (Karn's rule)
-            self._measure(took_s)
+        # After a second try it is too long rather than too short: an answer to the first would count from there. That is
+        # the safe side, where Karn's rule would measure nothing and keep on asking twice.
+        self._measure(min(took_s, RPC_TIMEOUT_S))
         reply = answer.result()
         if isinstance(reply, wire.Refused):
             if reply.reason is wire.Refusal.OTHER_NETWORK:
@@ -267,6 +270,12 @@ class DhtProtocol(KademliaProtocol):
             raise Declined(f"{endpoint} is too busy")
         assert isinstance(reply, expects)
         return reply
+
+    def _timeouts_s(self, tries: int) -> list[float]:
+        """How long each try waits: from what answers take here, doubled with each try."""
+        measured_s = self.round_trip_s if self.round_trip_s is not None else RPC_TIMEOUT_S
+        first_s = min(RPC_TIMEOUT_S, max(RPC_TIMEOUT_MIN_S, RPC_TIMEOUT_ROUND_TRIPS * measured_s))
+        return [min(RPC_TIMEOUT_S, first_s * 2**number) for number in range(tries)]
 
     def _measure(self, took_s: float) -> None:
         before_s = took_s if self.round_trip_s is None else self.round_trip_s

@@ -102,11 +102,17 @@ def open_signed(raw: bytes, body_type: type[B], network_id: bytes, *, bytes_max:
         raise MalformedRecord(f"a record of kind {envelope.kind!a} where {body_type.KIND} belongs")
     if not verify(envelope.key, envelope.kind, network_id, envelope.body, envelope.signature):
         raise BadSignature(f"the signature of a {envelope.kind} record does not hold")
-    try:
-        body: B = _body_decoder(body_type).decode(envelope.body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedRecord(f"unreadable body of a {envelope.kind} record: {error}") from error
+    body = decode_body(envelope.body, body_type)
     return Signed(raw, envelope.key, body, _digest(envelope.kind, envelope.key, envelope.body))
+
+
+def decode_body(encoded: bytes, body_type: type[B]) -> B:
+    """The fields, unverified. Raises `MalformedRecord`."""
+    try:
+        body: B = _body_decoder(body_type).decode(encoded)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedRecord(f"unreadable body of a {body_type.KIND} record: {error}") from error
+    return body
 
 
 def _digest(kind: str, key: bytes, body: bytes) -> bytes:

@@ -21,7 +21,7 @@ from dhtchat.limits import (
     TOPIC_CHARACTERS_MAX,
 )
 from dhtchat.records.device import CERTIFICATE_BYTES_MAX, Author, open_certificate
-from dhtchat.records.envelope import Body, Key, Signed, open_signed, peek_digest, sign_body
+from dhtchat.records.envelope import Body, Key, Signed, decode_body, open_signed, peek_digest, peek_envelope, sign_body
 
 MESSAGE_BYTES_MAX: Final = TEXT_BYTES_MAX + CERTIFICATE_BYTES_MAX + 365
 """The longest text, the certificate, and 365 bytes of parents, other fields and envelope; pinned by
@@ -99,6 +99,12 @@ class Statement:
 def peek_message_id(raw: bytes) -> MessageId:
     """The id of unverified bytes, to spare a known message its check. Raises `MalformedRecord`."""
     return MessageId(peek_digest(raw)[:MESSAGE_ID_BYTES])
+
+
+def peek_parents(raw: bytes) -> list[bytes]:
+    """What a message names, without checking it again: for those we have checked and kept. Raises `MalformedRecord`."""
+    body: Message = decode_body(peek_envelope(raw).body, Message)
+    return list(body.parents)
 
 
 def message_id_of(signed: Signed[Message]) -> MessageId:

@@ -304,16 +304,22 @@ class Town:
         return self
 
     @contextlib.asynccontextmanager
-    async def dht_node(self, *, network: CuttableNetwork | None = None, client: bool = False) -> AsyncIterator[DhtNode]:
-        """One more node of the DHT, which nobody is behind. With a bootstrap node there, it joins."""
+    async def dht_node(
+        self,
+        *,
+        network: CuttableNetwork | None = None,
+        client: bool = False,
+        doors: list[NodeAddress] | None = None,
+    ) -> AsyncIterator[DhtNode]:
+        """One more node of the DHT, which nobody is behind. It joins through `doors`, or through the bootstrap node."""
         runtime = Runtime(RealClock(), self.fork_random(), network or CuttableNetwork(self.exchange))
         storage = RecordStorage(None, parameters=SIM, clock=runtime.clock)
         key = SigningKey.generate(runtime.random)
         try:
             async with DhtNode(runtime=runtime, parameters=SIM, node_key=key, storage=storage, client=client) as node:
                 await node.listen(LOOPBACK)
-                if self.bootstrap is not None:
-                    await node.bootstrap(self.doors())
+                if doors := self.doors() if doors is None else doors:
+                    await node.bootstrap(doors)
                 yield node
         finally:
             storage.close()

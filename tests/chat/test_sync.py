@@ -106,6 +106,7 @@ def test_what_lies_before_somebodys_beginning_comes_last_and_within_the_window()
     assert plan(mine, mine, {ALICE: 11}, {ALICE: 15}) == Plan((), {}, Range(ALICE, 10, 14))
     for known in ({ALICE: 15}, {ALICE: 16}, {BOB: 1}, {}):
         assert plan(mine, mine, known, {ALICE: 15}) == Plan((), {})
+    assert plan({ALICE: 40}, mine, {ALICE: 11}, {ALICE: 30}) == Plan((), {})  # begins where we have nothing yet
 
 
 def test_a_comparison_of_many_devices_says_about_which_it_speaks(rng: random.Random) -> None:

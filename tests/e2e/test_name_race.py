@@ -9,6 +9,8 @@ from tests.e2e.world import READY_TIMEOUT_S, World, password_of
 pytestmark = pytest.mark.process
 
 RACERS = 10
+LOSERS_TRIED = 3
+"""Of those who lost, how many try their password all the same: each costs as much as a login does."""
 
 
 async def test_of_ten_registrations_of_one_name_at_the_same_time_one_succeeds(main_world: World) -> None:
@@ -36,7 +38,7 @@ async def test_of_ten_registrations_of_one_name_at_the_same_time_one_succeeds(ma
     zoe = await world.join("zoe", register=False, password=passwords[winner], folder="fresh")
     assert zoe.events[0]["fingerprint"] == ends[winner].events[0]["fingerprint"]
     assert not [event for event in zoe.events if event["event"] == "warning"]
-    losers = [number for number in range(RACERS) if number != winner]
+    losers = [number for number in range(RACERS) if number != winner][:LOSERS_TRIED]
     refused = await asyncio.gather(
         *(
             world.run(

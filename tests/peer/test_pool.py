@@ -1,16 +1,20 @@
 """Goal: one link per pair of devices, which comes back by itself, whatever order things happen in."""
 
 import asyncio
+import contextlib
 import random
 from collections import Counter
 
 import pytest
 
+from dhtchat.crypto.certificates import TlsIdentity
 from dhtchat.errors import AddressInUse
 from dhtchat.ids import DeviceId, Endpoint
+from dhtchat.limits import NONCE_BYTES
 from dhtchat.peer.messages import PeerMessage
 from dhtchat.peer.pool import Link
-from tests.peer.fakes import LOOPBACK, QUICK, Party, Person, Pipe, tell, until
+from dhtchat.peer.session import Reply
+from tests.peer.fakes import LOOPBACK, QUICK, Party, Person, Pipe, Rude, tell, until
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -249,6 +253,44 @@ async def test_waits_between_dials_grow_twofold_with_full_jitter_up_to_the_limit
         assert source.asked[:8] == [(0, wait) for wait in (0.001, 0.002, 0.004, 0.008, 0.016, 0.02, 0.02, 0.02)]
 
 
+async def test_links_that_die_young_do_not_make_us_dial_in_a_tight_circle(rng: random.Random) -> None:
+    source = Ceilings(1)
+    source.asked = []
+
+    async def go_away(link: Link) -> None:
+        link.close("leaving")
+
+    async with (
+        Party(Person("alice", rng), source, backoff_first_s=0.001, backoff_max_s=0.02) as alice,
+        Party(Person("bob", rng), rng) as bob,
+    ):
+        bob.notes.on_up = go_away
+        alice.want(await bob.listen())
+        await until(lambda: len(source.asked) >= 6)
+        assert source.asked[:6] == [(0, wait) for wait in (0.001, 0.002, 0.004, 0.008, 0.016, 0.02)]
+        assert len(alice.notes.ups) >= 5
+
+
+async def test_a_link_that_lasted_makes_us_forget_the_waits(rng: random.Random) -> None:
+    source = Ceilings(1)
+    source.asked = []
+    limits = {"keepalive_interval_s": 0.02, "keepalive_timeout_s": 0.1}
+    async with (
+        Party(Person("alice", rng), source, backoff_first_s=0.001, backoff_max_s=0.02, **limits) as alice,
+        Party(Person("bob", rng), rng, **limits) as bob,
+    ):
+        alice.want(bob, await closed_port(alice))
+        await until(lambda: len(source.asked) >= 6)
+        alice.want(await bob.listen())
+        link = await alice.linked(bob)
+        old_enough = link.made_at + 0.1
+        await until(lambda: asyncio.get_running_loop().time() > old_enough)
+        asked = len(source.asked)
+        bob.pool.close(alice.person.device)
+        await until(lambda: len(source.asked) > asked)
+        assert source.asked[asked] == (0, 0.001)
+
+
 async def test_other_addresses_are_dialled_at_once_and_forget_the_waits(rng: random.Random) -> None:
     async with (
         Party(Person("alice", rng), Patient(1), backoff_first_s=600.0, backoff_max_s=600.0) as alice,
@@ -310,6 +352,39 @@ async def test_a_dial_that_is_not_wanted_any_more_leaves_nothing(rng: random.Ran
             alice.pool.close(bob.person.device)
             await until(lambda: not alice.pool._streams and not bob.pool._streams)
         assert len(bob.notes.ups) == len(bob.notes.downs)
+
+
+async def test_a_link_whose_proof_is_out_is_the_servers_to_decide(rng: random.Random) -> None:
+    """Goal: when both dial at once and the server has taken our link for the one that stays, our change of mind must
+    not drop it, or both would be gone. Method: a server made by hand that takes its time with the welcome."""
+    bob, tls = Person("bob", rng), TlsIdentity(rng)
+    proved, dropped = asyncio.Event(), asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        rude = Rude(reader, writer)
+        session = bob.server(bytes(NONCE_BYTES), tls.certificate)
+        reply = session.receive(await rude.message(), 0.0)
+        assert isinstance(reply, Reply)
+        rude.write(reply.wire)
+        session.receive(await rude.message(), 0.0)
+        proved.set()
+        await dropped.wait()
+        rude.write(session.welcome(0.0))
+        await rude.is_hung_up_on()
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+    server = await asyncio.start_server(serve, *LOOPBACK, ssl=tls.server_context)
+    async with server, Party(Person("alice", rng), rng) as alice:
+        alice.pool.want(bob.device, bob.peer, [Endpoint(*server.sockets[0].getsockname()[:2])])
+        await proved.wait()
+        [wanted] = alice.pool._wanted.values()
+        assert wanted.task is not None
+        alice.pool.unwant(bob.device)
+        await asyncio.wait([wanted.task])
+        dropped.set()
+        await until(lambda: alice.pool.get(bob.device) is not None)
 
 
 async def test_whoever_answers_for_somebody_else_gets_no_link(rng: random.Random) -> None:
@@ -448,6 +523,17 @@ async def _come_and_go(person: Person, source: random.Random, hub: Party, everyb
         await (await party.linked(hub)).send(tell(person.name))
         await everybody.wait()
         await party.pool.close_all("leaving", 5.0)
+
+
+async def test_leaving_is_quick_and_complete(rng: random.Random) -> None:
+    """No goodbye is waited for, and no stream outlives the block by a tick."""
+    async with Party(Person("alice", rng), rng) as alice, contextlib.AsyncExitStack() as stack, asyncio.timeout(10):
+        async with Party(Person("bob", rng), rng, goodbye_timeout_s=600.0) as bob:
+            alice.want(await bob.listen())
+            await bob.linked(alice)
+            await stack.enter_async_context(Rude.connected(bob.address, None))
+            await until(lambda: len(bob.pool._streams) == 2)
+        assert not bob.pool._streams
 
 
 async def test_leaving_does_not_wait_for_a_handler_that_does_not_come_back(rng: random.Random) -> None:

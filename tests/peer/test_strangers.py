@@ -218,6 +218,7 @@ async def test_a_pool_that_leaves_in_the_middle_of_it_leaves_nothing(rng: random
                 ]
                 friend = tasks.create_task(_call(Person("alice", rng), rng, bob))
                 await asyncio.sleep(rng.uniform(0.0, 0.03))
+            assert not bob.pool._streams
             for task in [*strangers, friend]:
                 task.cancel()
 
