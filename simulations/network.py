@@ -322,10 +322,10 @@ class Stream(asyncio.Transport):
     def vanish(self) -> None:
         """This end is gone without a word; the other end is told by whatever operating system is left."""
         if not self._ended:
-            self._ended = self._closing = True
             self._waiting.clear()
             self._blocked_since_s = None
             self._send("reset", b"")
+            self._end(None)  # what is left of our own process in here must not wait for ever
 
     # --- segments ---
 

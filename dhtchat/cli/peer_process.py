@@ -74,7 +74,7 @@ class PeerProcess:
             limit=_STREAM_LIMIT_BYTES,
             cwd=cwd,
             env={**os.environ, **(environment or {})},
-            preexec_fn=_die_with_parent,
+            preexec_fn=die_with_parent,
         )
         peer = cls(name, process, json=json)
         if password is not None:
@@ -229,4 +229,4 @@ def _prepare_death_with_parent() -> Callable[[], None] | None:
     return lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-_die_with_parent: Final = _prepare_death_with_parent()
+die_with_parent: Final = _prepare_death_with_parent()

@@ -147,12 +147,11 @@ async def test_alone_one_can_still_log_in_and_read_and_is_found_by_whoever_comes
         doors = town.doors()
         await town.close_bootstrap()
 
-        stranger = town.resident("dave")
-        with pytest.raises(NoBootstrapAnswered):
-            await stranger.come_online(bootstrap=doors, register=True)
-
         mark = alice.mark()
+        stranger = asyncio.create_task(town.resident("dave").come_online(bootstrap=doors, register=True))
         await alice.come_online(bootstrap=doors)
+        with pytest.raises(NoBootstrapAnswered):
+            await stranger
         assert alice.seen(Ready, after=mark)[0].via == "alone"
         await alice.expect(Disconnected, after=mark)
         await alice.say("/join #lobby")

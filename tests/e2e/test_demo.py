@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 
+from dhtchat.cli.peer_process import die_with_parent
 from tests.e2e.proc import ONLY_LINUX, processes_that_mention
 
 pytestmark = pytest.mark.process
@@ -25,20 +27,24 @@ async def test_the_demo_plays_to_its_end_and_leaves_nothing_behind(tmp_path: Pat
 
 
 @ONLY_LINUX
-async def test_an_interrupted_demo_leaves_nothing_behind_either(tmp_path: Path) -> None:
-    """ "leaves no process or file behind": Ctrl-C in the middle."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+async def test_an_interrupted_demo_leaves_nothing_behind_either(tmp_path: Path, number: signal.Signals) -> None:
+    """ "leaves no process or file behind": Ctrl-C in the middle. After SIGKILL nobody can tidy up, but its processes go."""
     process = await _start(tmp_path)
     try:
         assert process.stdout is not None
         async with asyncio.timeout(30.0):
             while b"process" not in (await process.stdout.readline()):  # the bootstrap node is there
                 pass
-            process.terminate()
-            assert await process.wait() == 130
+            assert processes_that_mention(str(tmp_path)) != []
+            process.send_signal(number)
+            assert await process.wait() == (-signal.SIGKILL if number is signal.SIGKILL else 130)
+            while processes_that_mention(str(tmp_path)):  # noqa: ASYNC110 - the kernel tells nobody but init
+                await asyncio.sleep(0.01)
     finally:
         await _end(process)
-    assert list(tmp_path.iterdir()) == []
-    assert processes_that_mention(str(tmp_path)) == []
+    if number is not signal.SIGKILL:
+        assert list(tmp_path.iterdir()) == []
 
 
 async def _demo(folder: Path, *, timeout_s: float) -> tuple[int, str]:
@@ -59,6 +65,7 @@ async def _start(folder: Path) -> asyncio.subprocess.Process:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         env={**os.environ, "TMPDIR": str(folder)},
+        preexec_fn=die_with_parent,
     )
 
 

@@ -10,6 +10,7 @@ from typing import IO
 
 import pytest
 
+from dhtchat.cli.peer_process import die_with_parent
 from dhtchat.limits import SAY_BURST, TEXT_CHARACTERS_MAX
 from tests.e2e.pseudo_terminal import PseudoTerminal
 from tests.e2e.world import (
@@ -260,6 +261,7 @@ async def started_into_pipe(*arguments: str) -> AsyncIterator[tuple[asyncio.subp
                 stdin=asyncio.subprocess.PIPE,
                 stdout=writer,
                 stderr=asyncio.subprocess.PIPE,
+                preexec_fn=die_with_parent,
             )
         finally:
             os.close(writer)
