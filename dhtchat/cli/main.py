@@ -5,6 +5,7 @@ Loading late is what keeps `--help` as quick as a bare Typer program: nothing he
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,14 +14,6 @@ import typer
 if TYPE_CHECKING:
     from dhtchat.app.settings import Settings
     from dhtchat.cli.passwords import PasswordOptions
-
-app = typer.Typer(
-    help="Chat that needs nobody's server: peers find each other through a DHT and talk over TLS.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 
 DataDir = Annotated[Path | None, typer.Option("--data-dir", metavar="DIR", help="Where everything is kept.")]
 Profile = Annotated[str | None, typer.Option("--profile", metavar="NAME", help="Whose folder; default: the user name.")]
@@ -48,14 +41,14 @@ PasswordFile = Annotated[
 
 def run(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code. Whatever goes wrong is said in two lines."""
-    from dhtchat.cli.errors import report
-
     os.umask(0o077)
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        code = app(arguments, prog_name="dhtchat", standalone_mode=False)
+        code = build_app(arguments)(arguments, prog_name="dhtchat", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last stop: `report` keeps a bug's traceback
+        from dhtchat.cli.errors import report
+
         return report(
             error, folder=_data_dir(arguments), json="--json" in arguments, stdout=sys.stdout, stderr=sys.stderr
         )
@@ -109,7 +102,6 @@ def _password_options(from_stdin: bool, file: Path | None) -> "PasswordOptions":
     return PasswordOptions(from_stdin, file)
 
 
-@app.command()
 def register(
     name: Annotated[str, typer.Argument(help="The user name to take: 3 to 24 of a-z, 0-9, '_' and '-'.")],
     bootstrap: Bootstrap = None,
@@ -131,7 +123,6 @@ def register(
     return command(settings, name, _password_options(password_stdin, password_file), json=json)
 
 
-@app.command()
 def passwd(
     name: Annotated[str, typer.Argument(help="The user name whose password changes.")],
     bootstrap: Bootstrap = None,
@@ -153,7 +144,6 @@ def passwd(
     return command(settings, name, _password_options(password_stdin, password_file), json=json)
 
 
-@app.command()
 def join(
     name: Annotated[str | None, typer.Argument(help="Who you are; default: who was here last.")] = None,
     room: Annotated[
@@ -189,7 +179,6 @@ def join(
     )
 
 
-@app.command()
 def bootstrap(
     host: Host = None,
     port: Annotated[
@@ -221,7 +210,6 @@ def bootstrap(
     return bootstrap_command.serve(settings, advertise=advertise, metrics=metrics, json=json)
 
 
-@app.command()
 def demo(
     peers: Annotated[int, typer.Option("--peers", min=3, max=9, help="How many people take part.")] = 3,
     data_dir: Annotated[
@@ -239,7 +227,6 @@ def demo(
     return run_demo(peers, parent=data_dir, show_times=verbose > 0, quiet=quiet)
 
 
-@app.command()
 def simulate(
     scenario: Annotated[str | None, typer.Argument(help="Which question; see --list.")] = None,
     list_them: Annotated[bool, typer.Option("--list", help="Name the scenarios and their questions.")] = False,
@@ -275,7 +262,6 @@ def simulate(
     )
 
 
-@app.callback(invoke_without_command=True)
 def _main(
     version: Annotated[bool, typer.Option("--version", "-V", help="Print the version and exit.")] = False,
 ) -> None:
@@ -284,3 +270,32 @@ def _main(
 
         typer.echo(f"dhtchat {__version__}")
         raise typer.Exit
+
+
+COMMANDS = {function.__name__: function for function in (bootstrap, register, join, passwd, demo, simulate)}
+
+
+def build_app(arguments: list[str]) -> typer.Typer:
+    """The program for one call. Only the command that was named gets its options: to read those of all of them takes
+    longer than everything else that `--help` does."""
+    app = typer.Typer(
+        help="Chat that needs nobody's server: peers find each other through a DHT and talk over TLS.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback(invoke_without_command=True)(_main)
+    for name, function in COMMANDS.items():
+        app.command(name)(function if name in arguments else _listed(function))
+    return app
+
+
+def _listed(function: Callable[..., int]) -> Callable[[], None]:
+    """Stands in the list of commands in place of one that is not called."""
+
+    def placeholder() -> None:
+        pass
+
+    placeholder.__doc__ = function.__doc__
+    return placeholder

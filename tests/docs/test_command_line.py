@@ -15,7 +15,7 @@ from dhtchat import errors
 from dhtchat.app.settings import BOOTSTRAP_VARIABLE
 from dhtchat.chat import events
 from dhtchat.chat.commands import COMMANDS
-from dhtchat.cli.main import app
+from dhtchat.cli.main import COMMANDS, build_app
 from dhtchat.crypto.password import check_policy
 from dhtchat.errors import DhtChatError, WeakPassword
 from dhtchat.limits import RESERVED_NAMES
@@ -24,7 +24,7 @@ from tests.docs.pages import GUIDES, blocks, name_of, prose, quoted, read, secti
 
 GUIDE = read("docs/user-guide.md")
 OPERATIONS = read("docs/operations.md")
-COMMAND_LINE: Any = typer.main.get_command(app)
+COMMAND_LINE: Any = typer.main.get_command(build_app([*COMMANDS]))
 
 
 def _options(command: str) -> set[str]:

@@ -1,0 +1,1 @@
+"""What `make bench` measures: ratios of two things in one run, never absolute promises."""
