@@ -294,6 +294,8 @@ LOOKUPS_AT_ONCE: Final = 8
 """Lookups that one question of a user, or one round of upkeep, has in flight."""
 LISTED_ROOMS_MAX: Final = 200
 """Rooms one `/rooms` checks and shows; ask with a prefix for more."""
+NAMES_TRIED_PER_ROOM: Final = 8
+"""Of the names under which one room is listed, those with the most listings are looked up: it has one. Our guess."""
 MEMBER_CHECK_INTERVAL_S: Final = 1.0
 """An unknown member makes us read a roster again, at most this often per room."""
 ADDRESS_REFRESH_S: Final = 5.0

@@ -1,13 +1,11 @@
 """What must hold at the end of any run, by the names of the contract. Each looks once over what was typed and seen: O(n)."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from dhtchat.app.inspection import Sizes
 from dhtchat.chat.events import MessageArrived
-from dhtchat.history.store import StoredStatement
-from dhtchat.ids import RecordKey
 from dhtchat.limits import (
     HELD_MESSAGES_MAX,
     LINKS_MAX,
@@ -17,7 +15,8 @@ from dhtchat.limits import (
 )
 from dhtchat.records.message import Statement, open_statement
 
-from .world import Person, Seen, World
+from .findings import Findings
+from .stage import Player, Seen, Stage
 
 
 class Delivery(NamedTuple):
@@ -34,31 +33,27 @@ class Delivery(NamedTuple):
 class Evidence:
     """What the checkers look at, gathered once while the nodes still run."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Stage, findings: Findings) -> None:
         self.world = world
-        self.held: dict[str, dict[bytes, Statement]] = {}
-        """Per person who is there in the end: all statements on their disk."""
-        for person in world.people.values():
-            if person.node is not None and person.node.is_online:
-                self.held[person.name] = _statements_of(person, world)
+        self.findings = findings
+        network_id = world.parameters.network_id
         self.everything: dict[bytes, Statement] = {}
-        for statements in self.held.values():
-            self.everything |= statements
+        """All statements on all disks."""
+        for raw in findings.raw.values():
+            statement = open_statement(raw, network_id)
+            self.everything[statement.id] = statement
+        self.held: dict[str, dict[bytes, Statement]] = {
+            name: {bytes.fromhex(each): self.everything[bytes.fromhex(each)] for each in ids}
+            for name, ids in findings.held.items()
+        }
+        """Per person who is there in the end: all statements on their disk."""
 
-    def present(self) -> Iterator[Person]:
+    def present(self) -> Iterator[Player]:
         """Those who are online in the end."""
         return (person for person in self.world.people.values() if person.name in self.held)
 
 
-def _statements_of(person: Person, world: World) -> dict[bytes, Statement]:
-    assert person.node is not None
-    rows: Iterable[StoredStatement] = person.node.inspection.statements()
-    network_id = world.parameters.network_id
-    found = (open_statement(row.raw, network_id) for row in rows)
-    return {statement.id: statement for statement in found}
-
-
-def measure_delivery(world: World) -> Delivery:
+def measure_delivery(world: Stage) -> Delivery:
     """Match what was typed with what was shown, by author, target and text: scenarios never type a text twice."""
     shown: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     for person in world.people.values():
@@ -78,7 +73,7 @@ def measure_delivery(world: World) -> Delivery:
                     delivered += 1
                     duplicates += len(times) - 1
                     delays_s.append(times[0] - said.at_s)
-                if times or world.people[name].node is not None:
+                if times or world.people[name].present:
                     expected += 1
     return Delivery(sent, expected, delivered, expected - delivered, duplicates, delays_s)
 
@@ -92,7 +87,7 @@ def nothing_acknowledged_lost(evidence: Evidence) -> Iterator[str]:
     for person in evidence.present():
         for held in evidence.held[person.name]:
             copies[held.hex()] += 1
-    gone = sum(person.node is None for person in evidence.world.people.values())
+    gone = sum(not person.present for person in evidence.world.people.values())
     for person in evidence.present():
         for statement_id, changes in person.states().items():
             promised = max((change.delivered_to or 1 for change in changes if change.state == "delivered"), default=0)
@@ -162,11 +157,10 @@ def causal_order(evidence: Evidence) -> Iterator[str]:
 def convergence(evidence: Evidence) -> Iterator[str]:
     """Everybody who was in a room all the time and is there in the end holds the same lines of it."""
     rooms: dict[str, dict[str, frozenset[bytes]]] = defaultdict(dict)
-    for person in evidence.present():
-        assert person.node is not None
-        for room, conversation in person.node.inspection.room_conversations().items():
-            held = evidence.held[person.name].values()
-            rooms[room][person.name] = frozenset(s.id for s in held if s.conversation == conversation)
+    for name, entered in evidence.findings.rooms.items():
+        for room, conversation in entered.items():
+            held = evidence.held[name].values()
+            rooms[room][name] = frozenset(s.id for s in held if s.conversation == conversation)
     for room, holdings in sorted(rooms.items()):
         union = frozenset().union(*holdings.values())
         for name, lines in sorted(holdings.items()):
@@ -176,34 +170,27 @@ def convergence(evidence: Evidence) -> Iterator[str]:
 
 def one_owner_per_name(evidence: Evidence) -> Iterator[str]:
     """All nodes that hold claims for a name vote for the same one in the end."""
-    votes: dict[RecordKey, set[bytes]] = defaultdict(set)
-    storages = [node.storage for node in evidence.world.nodes.values()]
-    storages += [person.node.inspection.storage for person in evidence.present() if person.node is not None]
-    for storage in storages:
-        for key in storage.claim_keys():
-            claims = storage.claims(key)
-            if claims:
-                votes[key].add(claims[0].key)
+    votes: dict[str, set[str]] = defaultdict(set)
+    for key, owner in evidence.findings.votes:
+        votes[key].add(owner)
     for key, owners in sorted(votes.items()):
         if len(owners) > 1:
-            yield f"name {key.hex()[:8]} has {len(owners)} owners"
+            yield f"name {key[:8]} has {len(owners)} owners"
 
 
 def sequence_never_back(evidence: Evidence) -> Iterator[str]:
     """No node has replaced a record by an older one. The storages count what they refuse; they must never do it."""
-    for name, node in evidence.world.nodes.items():
-        if node.statistics["sequence-back"]:
-            yield f"{name} went back in a sequence"
+    for name in evidence.findings.went_back:
+        yield f"{name} went back in a sequence"
 
 
 def bounds_kept(evidence: Evidence) -> Iterator[str]:
     """Every table, queue and store is within its bound of `limits.py`."""
-    for person in evidence.present():
-        assert person.node is not None
+    for name, sizes in evidence.findings.sizes.items():
         bounds = Sizes(LINKS_MAX, STORAGE_ENTRIES_MAX, STORAGE_BYTES_MAX, OUTBOX_ENTRIES_MAX, HELD_MESSAGES_MAX)
-        for what, size, bound in zip(Sizes._fields, person.node.inspection.sizes(), bounds, strict=True):
+        for what, size, bound in zip(Sizes._fields, sizes, bounds, strict=True):
             if size > bound:
-                yield f"{person.name}: {size} {what}, at most {bound} allowed"
+                yield f"{name}: {size} {what}, at most {bound} allowed"
 
 
 INVARIANTS: dict[str, Callable[[Evidence], Iterator[str]]] = {

@@ -6,6 +6,8 @@ import msgspec
 
 from dhtchat.errors import BadUsage
 
+from .progress import Progress
+from .report import Observations, observe, require_charts, write_report
 from .result import Result
 from .runner import run_scenario
 from .scenarios import SCENARIOS
@@ -35,16 +37,26 @@ def simulate(
     if scenario not in SCENARIOS:
         raise BadUsage(f"there is no scenario {scenario!a}", hint="See 'dhtchat simulate --list'.")
     chosen = SCENARIOS[scenario]
+    if sockets and report is not None:
+        raise BadUsage("--report is for virtual time", hint="Leave out --sockets or --report.")
     if sockets:
         from .sockets import run_with_sockets
 
         result = run_with_sockets(chosen, nodes=nodes or chosen.NODES, seed=seed)
     else:
-        result = run_scenario(chosen, nodes=nodes or chosen.NODES, seed=seed)
-    if report is not None:
-        from .report import write_report
-
-        write_report(report, result)
+        observed: list[Observations] = []
+        if report is not None:
+            require_charts()
+        with Progress(chosen.NAME, shown=not (json or quiet)) as progress:
+            result = run_scenario(
+                chosen,
+                nodes=nodes or chosen.NODES,
+                seed=seed,
+                on_progress=progress.show,
+                on_judged=lambda world, judgement: observed.append(observe(world, judgement)),
+            )
+        if report is not None:
+            write_report(report, result, observed[0], chosen.QUESTION)
     print(msgspec.json.encode(result).decode() if json else in_words(result))
     return 1 if result.violations else 0
 

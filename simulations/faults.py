@@ -6,14 +6,14 @@
 A rule sees source, target and the seeded source of chance, nothing else, so that a run can be repeated.
 """
 
+import asyncio
 import random
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple
 
-from .network import Fabric, Rule, Verdict
+from .network import UNDISTURBED, Fabric, Rule, Verdict
 
-_NOTHING = Verdict()
 _LOST = Verdict(lost=True)
 
 
@@ -23,7 +23,7 @@ class Loss(NamedTuple):
     share: float
 
     def judge(self, source: str, target: str, rng: random.Random) -> Verdict:
-        return _LOST if rng.random() < self.share else _NOTHING
+        return _LOST if rng.random() < self.share else UNDISTURBED
 
 
 class Duplication(NamedTuple):
@@ -32,7 +32,7 @@ class Duplication(NamedTuple):
     share: float
 
     def judge(self, source: str, target: str, rng: random.Random) -> Verdict:
-        return Verdict(copies=2) if rng.random() < self.share else _NOTHING
+        return Verdict(copies=2) if rng.random() < self.share else UNDISTURBED
 
 
 class Reordering(NamedTuple):
@@ -42,7 +42,7 @@ class Reordering(NamedTuple):
     delay_s: float
 
     def judge(self, source: str, target: str, rng: random.Random) -> Verdict:
-        return Verdict(extra_delay_s=rng.random() * self.delay_s) if rng.random() < self.share else _NOTHING
+        return Verdict(extra_delay_s=rng.random() * self.delay_s) if rng.random() < self.share else UNDISTURBED
 
 
 class SlowPaths(NamedTuple):
@@ -52,7 +52,7 @@ class SlowPaths(NamedTuple):
     mean_s: float
 
     def judge(self, source: str, target: str, rng: random.Random) -> Verdict:
-        return Verdict(extra_delay_s=rng.expovariate(1 / self.mean_s)) if rng.random() < self.share else _NOTHING
+        return Verdict(extra_delay_s=rng.expovariate(1 / self.mean_s)) if rng.random() < self.share else UNDISTURBED
 
 
 class Partition(NamedTuple):
@@ -65,7 +65,7 @@ class Partition(NamedTuple):
     def judge(self, source: str, target: str, rng: random.Random) -> Verdict:
         if source in self.left and target in self.right:
             return _LOST
-        return _LOST if not self.one_way and source in self.right and target in self.left else _NOTHING
+        return _LOST if not self.one_way and source in self.right and target in self.left else UNDISTURBED
 
 
 class Isolation:
@@ -75,7 +75,7 @@ class Isolation:
         self.hosts = set(hosts)
 
     def judge(self, source: str, target: str, rng: random.Random) -> Verdict:
-        return _LOST if source in self.hosts or target in self.hosts else _NOTHING
+        return _LOST if source in self.hosts or target in self.hosts else UNDISTURBED
 
 
 class Faults:
@@ -108,3 +108,14 @@ class Faults:
         self, left: Collection[str], right: Collection[str], *, one_way: bool = False
     ) -> AbstractContextManager[Rule]:
         return self.rule(Partition(frozenset(left), frozenset(right), one_way))
+
+    async def swizzle_clog(self, stopping: Sequence[str], returning: Sequence[str], *, step_s: float) -> None:
+        """Cut these hosts off one by one, then let them back one by one in another order: every `step_s` one."""
+        clogged = Isolation()
+        with self.rule(clogged):
+            for host in stopping:
+                clogged.hosts.add(host)
+                await asyncio.sleep(step_s)
+            for host in returning:
+                clogged.hosts.discard(host)
+                await asyncio.sleep(step_s)

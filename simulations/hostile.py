@@ -13,6 +13,7 @@ from dhtchat.dht import wire
 from dhtchat.dht.contact import Contact, pack_contact, pack_endpoint
 from dhtchat.errors import MalformedMessage
 from dhtchat.ids import Endpoint, NodeId, distance, node_id_of
+from dhtchat.limits import DATAGRAM_ID_BYTES
 from dhtchat.records.acceptance import Reason, Verdict
 
 from .world import DHT_PORT, World
@@ -29,6 +30,7 @@ class Conspiracy:
         self._target = target
         self.members: list[Contact] = []
         self.questions = 0
+        self._liars: list[Liar] = []
 
     async def add(self, count: int, *, networks: int = 0) -> None:
         """`networks`: share this many hosts between them, as a Sybil attack does; 0 gives each a host of its own."""
@@ -40,9 +42,15 @@ class Conspiracy:
             liar = Liar(self, key, self._world)
             liar.connection_made(self._world.fabric.bind(endpoint, liar))
             self.members.append(Contact(liar.node_id, endpoint))
+            self._liars.append(liar)
             for address in self._world.bootstrap_addresses:
                 liar.knock(address.endpoint)
         await asyncio.sleep(1.0)
+
+    def silence(self) -> None:
+        """All of them are gone."""
+        for liar in self._liars:
+            liar.close()
 
     def _grind(self, source: random.Random) -> SigningKey:
         """A key of which the node id is near the target, as near as GROUND_KEYS_TRIED tries bring it.
@@ -112,6 +120,50 @@ class Liar(asyncio.DatagramProtocol):
                 return wire.Proof(self.node_id, self._key.public, self._network_id, observed, signature)
         return None
 
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
     def _send(self, datagram: bytes, to: Endpoint) -> None:
         if self._transport is not None:
             self._transport.sendto(datagram, to)
+
+
+class Replayer(asyncio.DatagramProtocol):
+    """Keeps every store request that passes by and sends old ones again, under new message ids, to whom they went."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._address = world.new_host("replayer").address
+        self._kept: list[tuple[Endpoint, wire.Store]] = []
+        self._transport: asyncio.DatagramTransport | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+
+    async def run(self, *, every_s: float) -> None:
+        """Until cancelled."""
+        fabric = self._world.fabric
+        self.connection_made(fabric.bind(Endpoint(self._address, DHT_PORT), self))
+        fabric.taps.append(self._overhear)
+        try:
+            while True:
+                await asyncio.sleep(every_s)
+                if self._kept:
+                    target, request = self._world.rng.choice(self._kept)
+                    assert self._transport is not None
+                    self._transport.sendto(wire.encode(self._world.rng.randbytes(DATAGRAM_ID_BYTES), request), target)
+        finally:
+            fabric.taps.remove(self._overhear)
+            if self._transport is not None:
+                self._transport.close()
+
+    def _overhear(self, source: Endpoint, target: Endpoint, data: bytes) -> None:
+        if source.host == self._address:
+            return
+        try:
+            message = wire.decode(data, lambda message_id: None).message
+        except MalformedMessage:
+            return
+        if isinstance(message, wire.Store):
+            self._kept.append((target, message))

@@ -3,27 +3,20 @@
 import asyncio
 from collections.abc import Container
 
-from dhtchat.dht.node import DhtNode
 from dhtchat.ids import distance
 
 from .checkers import measure_delivery
 from .recorder import Sample
-from .world import World
+from .stage import Stage
 
 
-def all_dht_nodes(world: World) -> list[DhtNode]:
-    """Everybody who takes part in the DHT now."""
-    people = (person.node for person in world.people.values() if person.node is not None)
-    return [*world.nodes.values(), *(node.inspection.dht for node in people if node.is_online)]
-
-
-async def measure_lookups(world: World, count: int, *, ignoring: Container[bytes] = frozenset()) -> None:
+async def measure_lookups(world: Stage, count: int, *, ignoring: Container[bytes] = frozenset()) -> None:
     """So many lookups of random ids, each from a random node, one after the other.
 
     Right is who finds the nearest of our own nodes; what the nodes in `ignoring` say of themselves does not count.
     """
     for _ in range(count):
-        nodes = all_dht_nodes(world)
+        nodes = world.askers()
         asker = world.rng.choice(nodes)
         target = world.rng.randbytes(20)
         others = [node.node_id for node in nodes if node is not asker]
@@ -32,10 +25,12 @@ async def measure_lookups(world: World, count: int, *, ignoring: Container[bytes
         nearest = min(others, key=lambda node_id: distance(node_id, target))
         honest = [contact.node_id for contact in found.nearest if contact.node_id not in ignoring]
         success = bool(honest) and honest[0] == nearest
-        world.recorder.lookups.append(Sample(world.loop.time() - started_s, found.hops, found.asked, success))
+        world.recorder.lookups.append(
+            Sample(world.loop.time() - started_s, found.hops, found.asked, success, started_s)
+        )
 
 
-async def settle(world: World, *, within_s: float = 120.0) -> None:
+async def settle(world: Stage, *, within_s: float = 120.0) -> None:
     """Let time pass until everything owed has been shown, at most so long; then a little more for what comes too much."""
 
     def complete() -> bool:

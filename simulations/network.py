@@ -12,7 +12,7 @@ import ssl
 import struct
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from dhtchat.crypto.certificates import ALPN, ServerContext
 from dhtchat.ids import Endpoint
@@ -36,6 +36,11 @@ class Verdict(NamedTuple):
     lost: bool = False
     extra_delay_s: float = 0.0
     copies: int = 1
+
+
+UNDISTURBED: Final = Verdict()
+_LINE: Final = struct.Struct(">dI")
+"""Time and size of a line of the trace."""
 
 
 class Rule(Protocol):
@@ -64,9 +69,10 @@ class Fabric:
         self.rules: list[Rule] = []
         self.counts: Counter[str] = Counter()
         self.bytes_by_host: Counter[str] = Counter()
-        self.taps: list[Callable[[str, str, bytes], None]] = []
+        self.taps: list[Callable[[Endpoint, Endpoint, bytes], None]] = []
         """Told of every datagram on its way: for hostile hosts that record and replay."""
         self._hash = hashlib.blake2b(digest_size=16)
+        self._labels: dict[Endpoint, bytes] = {}
         self._sockets: dict[Endpoint, DatagramSocket] = {}
         self._listeners: dict[Endpoint, Listener] = {}
         self._streams: dict[str, set[Stream]] = {}
@@ -75,7 +81,13 @@ class Fabric:
 
     def note(self, kind: bytes, source: Endpoint, target: Endpoint, size: int) -> None:
         """One line of the trace."""
-        self._hash.update(kind + struct.pack(">d", self.loop.time()) + f"{source}>{target}:{size};".encode())
+        self._hash.update(kind + _LINE.pack(self.loop.time(), size) + self._label(source) + self._label(target))
+
+    def _label(self, endpoint: Endpoint) -> bytes:
+        label = self._labels.get(endpoint)
+        if label is None:
+            label = self._labels[endpoint] = f"{endpoint};".encode()
+        return label
 
     def note_event(self, text: str) -> None:
         """Something the nodes did, as it belongs into the trace."""
@@ -91,6 +103,8 @@ class Fabric:
         lost, delay_s, copies = False, 0.0, 1
         for rule in self.rules:
             verdict = rule.judge(source, target, self.rng)
+            if verdict is UNDISTURBED:
+                continue
             lost = lost or verdict.lost
             delay_s += verdict.extra_delay_s
             copies = max(copies, verdict.copies)
@@ -112,7 +126,7 @@ class Fabric:
         self.bytes_by_host[source.host] += len(data) + 28
         self.note(b"d", source, target, len(data))
         for tap in self.taps:
-            tap(source.host, target.host, data)
+            tap(source, target, data)
         verdict = self.judge(source.host, target.host)
         if verdict.lost or len(data) > MTU_PAYLOAD_BYTES:
             self.counts["datagrams-lost"] += 1

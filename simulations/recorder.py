@@ -10,6 +10,8 @@ class Sample(NamedTuple):
     hops: int
     asked: int
     success: bool
+    at_s: float = 0.0
+    """When it began."""
 
 
 class Recorder:

@@ -6,12 +6,15 @@ import resource
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from .checkers import INVARIANTS, NO_TASK_LEFT, Delivery, Evidence, measure_delivery
+from .findings import Findings
+from .network import Latency
 from .recorder import Sample
 from .result import Lookups, Messages, Result, percentile
-from .world import World
+from .stage import Stage
+from .world import DEFAULT_LATENCY, World
 
 
 class Scenario(Protocol):
@@ -26,7 +29,7 @@ class Scenario(Protocol):
         """Do what the question is about, then let things settle."""
 
 
-class _Complaints(logging.Handler):
+class Complaints(logging.Handler):
     """Log records at error level fail a run."""
 
     def __init__(self) -> None:
@@ -43,50 +46,105 @@ def run_scenario(
     nodes: int,
     seed: int,
     real_tls: bool = False,
+    latency: Latency = DEFAULT_LATENCY,
     on_progress: Callable[[float], None] | None = None,
+    on_judged: Callable[[World, "Judgement"], None] | None = None,
 ) -> Result:
-    """Play it once and judge it."""
+    """Play it once and judge it. `on_progress` hears the virtual time now and then; `on_judged` may look at the world
+    before everything is stopped."""
     started_s = time.monotonic()
-    world = World(seed, real_tls=real_tls)
+    world = World(seed, real_tls=real_tls, latency=latency)
     if on_progress is not None:
         world.on_progress = on_progress
-    complaints = _Complaints()
+    complaints = Complaints()
     logging.getLogger().addHandler(complaints)
-    violations: list[str] = []
-    deliveries: list[Delivery] = []
+    judgements: list[Judgement] = []
 
     async def play() -> None:
         await scenario.play(world, nodes)
-        evidence = Evidence(world)
-        for name, check in INVARIANTS.items():
-            violations.extend(f"{name}: {what}" for what in check(evidence))
-        deliveries.append(measure_delivery(world))
+        judgements.append(judge(world, world.findings()))
+        if on_judged is not None:
+            on_judged(world, judgements[0])
 
     try:
         world.run(play())
     finally:
         logging.getLogger().removeHandler(complaints)
     gc.collect()  # what nobody retrieved complains when it is collected
-    violations += world.recorder.violations
-    violations += [f"{NO_TASK_LEFT}: {text}" for text in (*world.loop.complaints, *complaints.texts)]
-    return Result(
-        scenario=scenario.NAME,
+    return make_result(
+        scenario.NAME,
+        world,
+        judgements[0],
         nodes=nodes,
         seed=seed,
-        virtual_s=round(world.ended_s, 3),
-        wall_s=round(time.monotonic() - started_s, 3),
-        rss_mib=round(
-            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 2**20), 1
-        ),
+        took_s=world.ended_s,
+        wall_s=time.monotonic() - started_s,
+        rss_mib=rss_mib(),
         datagrams=world.fabric.counts["datagrams"],
         trace=world.fabric.trace(),
-        lookups=_lookups(world.recorder.lookups),
-        messages=_messages(deliveries[0], world),
-        invariants=[*INVARIANTS, NO_TASK_LEFT],
-        violations=violations,
+        left_over=[*world.loop.complaints, *complaints.texts],
         repeat=f"dhtchat simulate {scenario.NAME} --nodes {nodes} --seed {seed}",
+    )
+
+
+class Judgement(NamedTuple):
+    """What the checkers say of a play that is over, while its nodes still run."""
+
+    violations: list[str]
+    delivery: Delivery
+    copies: int
+    """Lines that reached the people who are there, the superfluous ones too."""
+
+
+def judge(world: Stage, findings: Findings) -> Judgement:
+    """Ask all checkers."""
+    evidence = Evidence(world, findings)
+    violations = [f"{name}: {what}" for name, check in INVARIANTS.items() for what in check(evidence)]
+    return Judgement(violations, measure_delivery(world), findings.statements_received)
+
+
+def make_result(
+    scenario: str,
+    world: Stage,
+    judgement: Judgement,
+    *,
+    nodes: int,
+    seed: int,
+    took_s: float,
+    wall_s: float,
+    rss_mib: float,
+    datagrams: int,
+    trace: str,
+    left_over: list[str],
+    repeat: str,
+) -> Result:
+    """`left_over`: what was found running or unread after everything had stopped."""
+    return Result(
+        scenario=scenario,
+        nodes=nodes,
+        seed=seed,
+        virtual_s=round(took_s, 3),
+        wall_s=round(wall_s, 3),
+        rss_mib=rss_mib,
+        datagrams=datagrams,
+        trace=trace,
+        lookups=_lookups(world.recorder.lookups),
+        messages=_messages(judgement),
+        invariants=[*INVARIANTS, NO_TASK_LEFT],
+        violations=[
+            *judgement.violations,
+            *world.recorder.violations,
+            *(f"{NO_TASK_LEFT}: {text}" for text in left_over),
+        ],
+        repeat=repeat,
         figures={name: round(value, 3) for name, value in world.recorder.figures.items()},
     )
+
+
+def rss_mib() -> float:
+    """The most memory this process ever had."""
+    unit = 1024 if sys.platform != "darwin" else 2**20
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)
 
 
 def _lookups(samples: list[Sample]) -> Lookups:
@@ -103,9 +161,10 @@ def _lookups(samples: list[Sample]) -> Lookups:
     )
 
 
-def _messages(delivery: Delivery, world: World) -> Messages:
+def _messages(judgement: Judgement) -> Messages:
+    delivery = judgement.delivery
     times_ms = [1000 * delay_s for delay_s in delivery.delays_s]
-    copies = world.statements_received() / delivery.delivered if delivery.delivered else 0.0
+    copies = judgement.copies / delivery.delivered if delivery.delivered else 0.0
     return Messages(
         sent=delivery.sent,
         expected=delivery.expected,

@@ -14,10 +14,11 @@ import contextlib
 import random
 import resource
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Protocol, TypeVar
 
 from dhtchat.app.accounts import register
 from dhtchat.app.client import visiting_node
@@ -25,19 +26,24 @@ from dhtchat.app.node import ChatNode
 from dhtchat.app.paths import claim_device_folder
 from dhtchat.app.settings import Settings
 from dhtchat.chat import intents
-from dhtchat.chat.events import Event, MessageArrived, Ready, StatusChanged
+from dhtchat.chat.events import Event, Ready
 from dhtchat.crypto.identity import SigningKey
 from dhtchat.dht.node import DhtNode
 from dhtchat.dht.storage import RecordStorage
 from dhtchat.errors import DhtChatError
+from dhtchat.history.store import HistoryStore
 from dhtchat.ids import Endpoint, Login, NodeAddress
 from dhtchat.parameters import SIM, NetworkParameters
 from dhtchat.runtime import Runtime
 
 from .faults import Faults, Isolation
+from .findings import Findings, look_into
 from .loop import VirtualLoop
 from .network import Fabric, HostNetwork, Latency
 from .recorder import Recorder
+from .stage import Player, Said, Seen
+
+T = TypeVar("T")
 
 EPOCH_S = 1_767_225_600.0
 """Wall clocks start at 2026-01-01T00:00:00Z."""
@@ -68,15 +74,40 @@ class Host:
         self.address = address
         self.clock = SimClock(world.loop)
         self.disk = world.disks / name
+        self.disk_full = False
+        """While it is, history cannot be committed."""
         self._world = world
         self._boots = 0
+
+    def move(self) -> None:
+        """To another address, as a laptop does between two networks; for a process that starts after it."""
+        self.address = self._world.free_address()
+
+    def freeze_disk(self) -> Path:
+        """The disk as it is at this moment, beside it."""
+        frozen = self.disk.with_name(f"{self.name}.frozen")
+        self.disk.mkdir(exist_ok=True)
+        # What SQLite keeps in `-shm` is rebuilt from the log.
+        shutil.copytree(self.disk, frozen, ignore=shutil.ignore_patterns("*-shm"))
+        return frozen
+
+    def restore_disk(self, frozen: Path, *, torn: bool) -> None:
+        """Whatever a dying process wrote after `freeze_disk` never happened. `torn`: power was cut, so the end of what
+        was not yet synced is missing: the log of the DHT's records, which are kept with `synchronous=NORMAL`."""
+        shutil.rmtree(self.disk)
+        frozen.rename(self.disk)
+        if torn:
+            for log in sorted(self.disk.glob("**/records.db-wal")):
+                size = log.stat().st_size
+                with log.open("r+b") as file:
+                    file.truncate(self._world.rng.randint(0, size))
 
     def boot(self) -> Runtime:
         """A fresh runtime for a process that starts on this host."""
         self._boots += 1
         source = random.Random(f"{self._world.seed}/{self.name}/{self._boots}")
         network = HostNetwork(self._world.fabric, self.address, real_tls=self._world.real_tls)
-        return Runtime(self.clock, source, network, inline=True)
+        return HostRuntime(self, source, network)
 
     def settings(self, profile: str | None, bootstrap: Sequence[NodeAddress]) -> Settings:
         return Settings(
@@ -89,38 +120,32 @@ class Host:
         )
 
 
-class Said(NamedTuple):
-    """A line somebody typed. `entitled`: who was meant to get it, by name."""
+class HostRuntime(Runtime):
+    """Work that would go to a thread is done at once; a full disk refuses what is written there."""
 
-    at_s: float
-    text: str
-    target: str
-    entitled: frozenset[str]
+    def __init__(self, host: Host, source: random.Random, network: HostNetwork) -> None:
+        super().__init__(host.clock, source, network, inline=True)
+        self._host = host
 
-
-class Seen(NamedTuple):
-    """An event as it came to a person's screen. `boot`: in which life of the process."""
-
-    at_s: float
-    boot: int
-    event: Event
+    async def run_blocking(self, function: Callable[..., T], *arguments: Any) -> T:
+        if self._host.disk_full and getattr(function, "__func__", None) is HistoryStore.commit:
+            raise sqlite3.OperationalError("database or disk is full")
+        return await super().run_blocking(function, *arguments)
 
 
-class Person:
-    """Somebody with an account, at most one process on one host at a time. All they typed and saw is kept."""
+class Person(Player):
+    """Somebody with a host of their own, at most one process on it at a time."""
 
     def __init__(self, world: "World", name: str, host: Host) -> None:
-        self.name = name
+        super().__init__(name, world.loop)
         self.host = host
-        self.said: list[Said] = []
-        self.seen: list[Seen] = []
-        self.errors: list[str] = []
-        self.boot = 0
-        self.rooms: list[str] = []
+        self.network_id = world.parameters.network_id
+        self.crashes: set[int] = set()
+        """Lives that ended with a crash, by `boot`."""
         self.node: ChatNode | None = None
         self._world = world
         self._process: asyncio.Task[None] | None = None
-        self._news = asyncio.Event()
+        self._commands: set[asyncio.Task[None]] = set()
         self._registered = False
 
     # --- life ---
@@ -129,8 +154,15 @@ class Person:
     def running(self) -> bool:
         return self._process is not None and not self._process.done()
 
+    @property
+    def present(self) -> bool:
+        return self.node is not None
+
+    @property
+    def online(self) -> bool:
+        return self.node is not None and self.node.is_online
+
     async def start(self, *, wait_s: float = 120.0) -> None:
-        """Start the process and wait until it is online. The account is made on the first start."""
         self.boot += 1
         boot = self.boot
         self._process = self._world.spawn(self._live(), f"process-of-{self.name}")
@@ -171,24 +203,35 @@ class Person:
         async for event in node.events():
             self.seen.append(Seen(self._world.loop.time(), boot, event))
             self._world.fabric.note_event(f"{self.name} {type(event).__name__}")
+            for watch in self._world.watches:
+                watch.on_event(self, event)
             self._news.set()
 
     async def leave(self) -> None:
         """In good order: flush, goodbyes, end."""
+        boot = self.boot
         if self.node is not None:
-            await self.node.leave()
-        await self._end()
+            await self._while_running(self.node.leave())
+        if self.boot == boot:
+            await self._end()
 
     async def crash(self, *, power: bool = False) -> None:
         """SIGKILL: the process is gone, its operating system resets its streams. `power`: that is gone as well."""
         fabric = self._world.fabric
+        if not self.running:
+            return
+        self.crashes.add(self.boot)
+        for watch in self._world.watches:
+            watch.on_crash(self)
         if power:
             self._world.dark.hosts.add(self.host.address)
         fabric.close_sockets(self.host.address)
         fabric.reset_streams(self.host.address)
-        # Nothing that the dying process still tries gets out.
+        # Nothing that the dying process still tries gets out, or onto its disk.
         self._world.dark.hosts.add(self.host.address)
+        frozen = self.host.freeze_disk()
         await self._end()
+        self.host.restore_disk(frozen, torn=power)
         if not power:
             self._world.dark.hosts.discard(self.host.address)
 
@@ -197,59 +240,61 @@ class Person:
         await self.start()
 
     async def _end(self) -> None:
-        if self._process is not None:
-            self._process.cancel()
-            await asyncio.wait([self._process])
-            self._process = None
+        process = self._process
+        for command in list(self._commands):
+            command.cancel()
+        if process is not None:
+            process.cancel()
+            await asyncio.wait([process])
+            if self._process is process:
+                self._process = None
 
     # --- use ---
 
     async def perform(self, intent: intents.Intent) -> None:
-        if self.node is not None:
-            await self.node.perform(intent)
+        if self.node is not None and self.node.is_online:
+            await self._while_running(self.node.perform(intent))
+
+    async def _while_running(self, body: Coroutine[Any, Any, None]) -> None:
+        """What a process does ends with it at the latest."""
+        assert self._process is not None
+        task = self._world.spawn(body, f"command-of-{self.name}")
+        self._commands.add(task)
+        try:
+            await asyncio.wait([task, self._process], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._commands.discard(task)
+            if not task.done():
+                task.cancel()
+                await asyncio.wait([task])
+        if not task.cancelled():
+            task.result()
 
     async def join(self, room: str) -> None:
         if room not in self.rooms:
             self.rooms.append(room)
         await self.perform(intents.JoinRoom(room))
 
+    async def part(self, room: str) -> None:
+        if room in self.rooms:
+            self.rooms.remove(room)
+        await self.perform(intents.PartRoom(room))
+
     async def say(self, target: str, text: str, entitled: Iterable[str]) -> None:
-        """Type a line; `entitled` are the names of all who should see it, the speaker not among them."""
-        if self.node is None:
+        if not self.online:
             return
-        self.said.append(Said(self._world.loop.time(), text, target, frozenset(entitled) - {self.name}))
+        self.said.append(Said(self._world.loop.time(), text, target, frozenset(entitled) - {self.name}, self.boot))
         await self.perform(intents.SayTo(text, target))
 
-    def messages(self) -> list[Seen]:
-        return [seen for seen in self.seen if isinstance(seen.event, MessageArrived)]
 
-    def lines(self, target: str) -> list[str]:
-        """The texts of a room, in the order they were shown."""
-        return [
-            seen.event.text
-            for seen in self.seen
-            if isinstance(seen.event, MessageArrived) and seen.event.room == target
-        ]
+class Watch(Protocol):
+    """Looks on while a world runs."""
 
-    def states(self) -> dict[str, list[StatusChanged]]:
-        found: dict[str, list[StatusChanged]] = {}
-        for seen in self.seen:
-            if isinstance(seen.event, StatusChanged):
-                found.setdefault(seen.event.id, []).append(seen.event)
-        return found
+    def on_event(self, person: Person, event: Event) -> None:
+        """Somebody's screen shows something."""
 
-    async def until(self, condition: Callable[[], bool], *, within_s: float) -> bool:
-        """Wait for something to be seen; whether it was, in time."""
-        deadline_s = self._world.loop.time() + within_s
-        while not condition():
-            left_s = deadline_s - self._world.loop.time()
-            if left_s <= 0:
-                return False
-            self._news.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(left_s):
-                    await self._news.wait()
-        return True
+    def on_crash(self, person: Person) -> None:
+        """Just before."""
 
 
 class World:
@@ -273,11 +318,12 @@ class World:
         self.fabric.rules.append(self.dark)
         self.parameters = parameters
         self.real_tls = real_tls
+        self.watches: list[Watch] = []
         self.people: dict[str, Person] = {}
         self.nodes: dict[str, DhtNode] = {}
         """Bare DHT nodes by host name: bootstrap nodes and replicas that nobody uses to talk."""
         self.bootstrap_addresses: list[NodeAddress] = []
-        self.disks = _make_disks()
+        self.disks = make_disks()
         self.recorder = Recorder()
         self.ended_s = 0.0
         """Virtual time at which the play was over."""
@@ -285,7 +331,7 @@ class World:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._hosts = 0
         self._bare: dict[str, asyncio.Task[None]] = {}
-        _raise_file_limit()
+        raise_file_limit()
 
     def run(self, play: Coroutine[Any, Any, None]) -> None:
         """Play to the end, stop everybody, clear the disks. Raises what `play` raises."""
@@ -295,11 +341,18 @@ class World:
             shutil.rmtree(self.disks, ignore_errors=True)
 
     async def _play(self, play: Coroutine[Any, Any, None]) -> None:
+        self.spawn(self._tell_progress(), "progress")
         try:
             await play
         finally:
             self.ended_s = self.loop.time()
             await self._stop_all()
+
+    async def _tell_progress(self) -> None:
+        """Always, whether anybody listens or not: a run must not depend on who watches."""
+        while True:
+            self.on_progress(self.loop.time())
+            await asyncio.sleep(1.0)
 
     async def _stop_all(self) -> None:
         for task in list(self._tasks):
@@ -317,9 +370,12 @@ class World:
     # --- who is there ---
 
     def new_host(self, name: str) -> Host:
+        return Host(self, name, self.free_address())
+
+    def free_address(self) -> str:
         self._hosts += 1
         number = self._hosts
-        return Host(self, name, f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}")
+        return f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
 
     async def start_bare_node(self, name: str, *, bootstrap: bool = False) -> DhtNode:
         """A DHT node that nobody talks through."""
@@ -392,10 +448,15 @@ class World:
             return error.code
         return "registered"
 
-    def statements_received(self) -> int:
-        """Copies of lines that reached somebody who is there now, the superfluous ones too."""
-        nodes = (person.node for person in self.people.values())
-        return sum(node.inspection.statements_received for node in nodes if node is not None and node.is_online)
+    def askers(self) -> list[DhtNode]:
+        """Everybody who takes part in the DHT now."""
+        people = (person.node for person in self.people.values() if person.node is not None)
+        return [*self.nodes.values(), *(node.inspection.dht for node in people if node.is_online)]
+
+    def findings(self) -> Findings:
+        """What lies inside the nodes now."""
+        nodes = {name: person.node for name, person in self.people.items() if person.node is not None}
+        return look_into(nodes, self.nodes)
 
     async def until(self, condition: Callable[[], bool], *, within_s: float, step_s: float = 0.5) -> bool:
         """Let time pass until something holds; whether it did, in time."""
@@ -407,13 +468,13 @@ class World:
         return True
 
 
-def _make_disks() -> Path:
+def make_disks() -> Path:
     """In memory where the system has such a place: a simulated disk is not worth a real one's wear."""
     shared = Path("/dev/shm")
     return Path(tempfile.mkdtemp(prefix="dhtchat-sim-", dir=shared if shared.is_dir() else None))
 
 
-def _raise_file_limit() -> None:
+def raise_file_limit() -> None:
     """Every node keeps some files open."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:

@@ -10,6 +10,7 @@ from dhtchat.app.talks import Talks
 from dhtchat.dht.node import DhtNode
 from dhtchat.dht.storage import RecordStorage
 from dhtchat.history.store import StoredStatement
+from dhtchat.ids import MessageId, PeerId
 from dhtchat.peer.pool import LinkPool
 
 
@@ -57,6 +58,23 @@ class Inspection:
     def room_conversations(self) -> dict[str, bytes]:
         """The rooms it is in, by name, with the id of the talk."""
         return {joined.room.name: joined.talk.id for joined in self._rooms.joined()}
+
+    def conversations(self) -> list[bytes]:
+        """The talks that concern it now: its rooms and all private ones."""
+        return [talk.id for talk in self._talks]
+
+    def receipts(self) -> dict[bytes, set[bytes]]:
+        """Per statement on its disk, the keys of the people who said that they have it on theirs."""
+        return self._core.store.receipts(row.id for row in self.statements())
+
+    @property
+    def peer(self) -> PeerId:
+        """Whose it is."""
+        return self._core.me.peer
+
+    def owed_privately(self) -> dict[PeerId, list[MessageId]]:
+        """Private lines that somebody is not known to have."""
+        return self._exchange.outbox.lacking(direct_only=True)
 
     def sizes(self) -> Sizes:
         return Sizes(

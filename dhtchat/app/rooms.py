@@ -16,6 +16,7 @@ from dhtchat.limits import (
     LISTED_ROOMS_MAX,
     LOOKUPS_AT_ONCE,
     MEMBER_CHECK_INTERVAL_S,
+    NAMES_TRIED_PER_ROOM,
     PEOPLE_POLL_PER_ENTRY_S,
     PEOPLE_POLL_S,
 )
@@ -231,14 +232,14 @@ class Rooms:
         for entry in reading.entries:
             if isinstance(entry.body, RoomListing) and entry.body.name.startswith(prefix):
                 listings.setdefault(RoomId(entry.body.room), []).append(entry)
-        by_name = sorted(listings.items(), key=lambda item: item[1][0].body.name)[:LISTED_ROOMS_MAX]
+        chosen = _worth_checking(listings)
         limit = asyncio.Semaphore(LOOKUPS_AT_ONCE)
 
         async def checked(room: RoomId, found: list[Signed[RoomListing]]) -> RoomEntry | None:
             async with limit:
                 return await self._checked_entry(room, found)
 
-        entries = await asyncio.gather(*(checked(room, found) for room, found in by_name))
+        entries = await asyncio.gather(*(checked(room, listings[room]) for room in chosen))
         return sorted((entry for entry in entries if entry is not None), key=lambda entry: entry.name)
 
     async def _checked_entry(self, room_id: RoomId, listings: list[Signed[RoomListing]]) -> RoomEntry | None:
@@ -247,10 +248,10 @@ class Rooms:
             room = joined.room
             people = room.people() | {self._core.me.peer: self._core.me.name}
             return RoomEntry(name=room.name, topic=clean_topic(room.topic), members=len(people), joined=True)
-        names = {listing.body.name for listing in listings}
+        named = Counter(listing.body.name for listing in listings)
         name = self._known_genesis.get(room_id)
         if name is None:
-            for candidate in sorted(names):
+            for candidate, _ in named.most_common(NAMES_TRIED_PER_ROOM):
                 reading = await self._core.dht.read_claims(room_key(candidate))
                 if reading.owner is not None and reading.owner.digest == room_id:
                     name = self._known_genesis[room_id] = candidate
@@ -265,6 +266,18 @@ class Rooms:
         newest = {body.topic: body.sequence for body in sorted(believed, key=lambda body: body.sequence)}
         topic = max(topics, key=lambda text: (topics[text], newest[text]), default="")
         return RoomEntry(name=name, topic=clean_topic(topic), members=len(present))
+
+
+def _worth_checking(listings: dict[RoomId, list[Signed[RoomListing]]]) -> list[RoomId]:
+    """As many rooms as one answer looks at. First those that come first among what somebody lists: who lists hundreds, each
+    of them made up perhaps, takes no place from others."""
+    everything = sorted((entry.body.name, entry.key, room) for room, found in listings.items() for entry in found)
+    listed_by: Counter[bytes] = Counter()
+    ranks: dict[RoomId, int] = {}
+    for _, key, room in everything:
+        listed_by[key] += 1
+        ranks[room] = min(ranks.get(room, listed_by[key]), listed_by[key])
+    return sorted(ranks, key=lambda room: (ranks[room], room))[:LISTED_ROOMS_MAX]
 
 
 def clean_topic(topic: str) -> str:

@@ -40,11 +40,13 @@ def unpack_endpoint(packed: bytes) -> Endpoint:
     return Endpoint(str(ipaddress.ip_address(address)), int.from_bytes(port, "big"))
 
 
+@functools.lru_cache(maxsize=ENDPOINTS_CACHED)
 def pack_contact(contact: Contact) -> bytes:
     """Raises `ValueError` as `pack_endpoint` does."""
     return contact.node_id + pack_endpoint(contact.endpoint)
 
 
+@functools.lru_cache(maxsize=ENDPOINTS_CACHED)
 def unpack_contact(packed: bytes) -> Contact:
     """The reverse, or `MalformedMessage`."""
     return Contact(NodeId(packed[:NODE_ID_BYTES]), unpack_endpoint(packed[NODE_ID_BYTES:]))

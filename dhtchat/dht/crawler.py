@@ -54,8 +54,9 @@ class LookupCrawl(NodeSpiderCrawl):
         except NetworkTrouble:
             self._ask(group, self._lookup.on_failure(contact))
         else:
-            worth = [other for other in named if self.protocol.is_worth_asking(other)]
+            worth, shunned = self.protocol.sift(named)
+            hops = 1 + self._hops.get(contact, 0)
             for other in worth:
-                self._hops.setdefault(other, 1 + self._hops.get(contact, 0))
-            self._lookup.shun(other for other in named if other not in worth)
+                self._hops.setdefault(other, hops)
+            self._lookup.shun(shunned)
             self._ask(group, self._lookup.on_reply(contact, worth))

@@ -4,13 +4,13 @@ Nothing here may open a socket, read a clock or start a task. Kademlia paper (20
 contact costs its own slot until the transport gives it up, never the lookup.
 """
 
-from collections import Counter
+from bisect import bisect_left, insort
 from collections.abc import Iterable
 from enum import Enum, auto
 from itertools import islice
 
 from dhtchat.dht.contact import Contact
-from dhtchat.ids import NodeId, distance
+from dhtchat.ids import NodeId
 from dhtchat.limits import FIND_REPLY_CONTACTS_MAX, LOOKUP_ASKS_MAX
 
 
@@ -38,8 +38,13 @@ class Lookup:
         self._k = k
         self._alpha = alpha
         self._progress: dict[Contact, Progress] = {}
+        self._target_number = int.from_bytes(target, "big")
         self._distance: dict[Contact, int] = {}
-        self._addresses: Counter[NodeId] = Counter()
+        self._ranked: list[Contact] = []
+        """Those that may still be among the nearest, nearest first: heard of, asked or answered."""
+        self._waiting = 0
+        self._addresses: dict[NodeId, int] = {}
+        """How many of each node id we know."""
         self._asked = 0
 
     def start(self, known: Iterable[Contact]) -> list[Contact]:
@@ -59,7 +64,7 @@ class Lookup:
 
     @property
     def finished(self) -> bool:
-        return Progress.WAITING not in self._progress.values()
+        return self._waiting == 0
 
     def nearest(self) -> list[Contact]:
         """The nearest that answered, nearest first, each node once."""
@@ -86,27 +91,33 @@ class Lookup:
         if self._progress.get(contact) is not Progress.WAITING:
             return False
         self._progress[contact] = outcome
+        self._waiting -= 1
+        if outcome is Progress.FAILED:
+            distance = self._distance[contact]
+            place = bisect_left(self._ranked, distance, key=self._distance.__getitem__)
+            del self._ranked[self._ranked.index(contact, place)]  # a node at two addresses stands there twice
         return True
 
     def _hear(self, named: Iterable[Contact]) -> list[Contact]:
         for contact in islice(named, max(self._k, FIND_REPLY_CONTACTS_MAX)):  # a reply may name k, not thousands
             if contact not in self._progress and self._is_welcome(contact):
                 self._note(contact, Progress.HEARD)
-        waiting = sum(p is Progress.WAITING for p in self._progress.values())
-        slots = min(self._alpha - waiting, LOOKUP_ASKS_MAX - self._asked)
-        front = self._sorted(Progress.HEARD, Progress.WAITING, Progress.ANSWERED)[: self._k]
-        ask = [c for c in front if self._progress[c] is Progress.HEARD][: max(0, slots)]
+        slots = min(self._alpha - self._waiting, LOOKUP_ASKS_MAX - self._asked)
+        ask = [c for c in self._ranked[: self._k] if self._progress[c] is Progress.HEARD][: max(0, slots)]
         self._progress |= dict.fromkeys(ask, Progress.WAITING)
         self._asked += len(ask)
+        self._waiting += len(ask)
         return ask
 
     def _note(self, contact: Contact, progress: Progress) -> None:
         self._progress[contact] = progress
-        self._distance[contact] = distance(contact.node_id, self.target)
-        self._addresses[contact.node_id] += 1
+        self._distance[contact] = int.from_bytes(contact.node_id, "big") ^ self._target_number
+        self._addresses[contact.node_id] = 1 + self._addresses.get(contact.node_id, 0)
+        if progress is Progress.HEARD:
+            insort(self._ranked, contact, key=self._distance.__getitem__)
 
     def _is_welcome(self, contact: Contact) -> bool:
-        return contact.node_id != self._own_id and self._addresses[contact.node_id] < 2
+        return contact.node_id != self._own_id and self._addresses.get(contact.node_id, 0) < 2
 
     def _sorted(self, *wanted: Progress) -> list[Contact]:
         """Nearest first."""

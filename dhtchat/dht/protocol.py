@@ -101,14 +101,37 @@ class LocalReplica(Protocol):
 
 
 class _OpenRequest:
-    """Waits for its answer from one address."""
+    """Waits for its answer from one address; None: given up. A timer of the loop sends it again, not a time-out around
+    each try: to ask is most of what a node does."""
 
-    __slots__ = ("answer", "endpoint", "expects")
+    __slots__ = ("_send", "_timer", "_waits_s", "answer", "endpoint", "expects")
 
-    def __init__(self, endpoint: Endpoint, expects: type[wire.Answer], answer: "asyncio.Future[wire.Answer]") -> None:
+    def __init__(
+        self, endpoint: Endpoint, expects: type[wire.Answer], send: Callable[[], None], waits_s: Iterable[float]
+    ) -> None:
         self.endpoint = endpoint
         self.expects = expects
-        self.answer = answer
+        self.answer: asyncio.Future[wire.Answer | None] = asyncio.get_running_loop().create_future()
+        self._send = send
+        self._waits_s = iter(waits_s)
+        self._timer: asyncio.TimerHandle | None = None
+
+    def send(self) -> None:
+        """Now, and again whenever one of the waits has passed without an answer."""
+        wait_s = next(self._waits_s, None)
+        if wait_s is None:
+            self.give_up()
+        else:
+            self._timer = asyncio.get_running_loop().call_later(wait_s, self.send)
+            self._send()
+
+    def give_up(self) -> None:
+        if not self.answer.done():
+            self.answer.set_result(None)
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
 
 class _Budget:
@@ -186,7 +209,7 @@ class DhtProtocol(KademliaProtocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Nobody may wait for answers that cannot come any more."""
         for request in self._open.values():
-            request.answer.cancel()
+            request.give_up()
 
     def error_received(self, error: OSError) -> None:
         """An ICMP message, or the kernel refused a destination: the request's time-out says the rest."""
@@ -245,25 +268,25 @@ class DhtProtocol(KademliaProtocol):
         if self.transport is None or self.transport.is_closing():
             raise Declined("this node has no socket")
         message_id = self._runtime.random.randbytes(DATAGRAM_ID_BYTES)
-        answer: asyncio.Future[wire.Answer] = asyncio.get_running_loop().create_future()
-        self._open[message_id] = _OpenRequest(endpoint, expects, answer)
+        address = self._address_of(endpoint)
+        opened = _OpenRequest(
+            endpoint, expects, lambda: self._send(message_id, request, address), self._timeouts_s(tries)
+        )
+        self._open[message_id] = opened
         asked_at_s = self._runtime.clock.monotonic()
         try:
-            for timeout_s in self._timeouts_s(tries):
-                self._send(message_id, request, self._address_of(endpoint))
-                await asyncio.wait((answer,), timeout=timeout_s)
-                if answer.done():
-                    break
+            opened.send()
+            reply = await opened.answer
         finally:
+            opened.close()
             del self._open[message_id]
-        if not answer.done() or answer.cancelled():
+        if reply is None:
             self.statistics["unanswered"] += 1
             raise Unanswered(f"{endpoint} does not answer")
         took_s = self._runtime.clock.monotonic() - asked_at_s
         # After a second try it is too long rather than too short: an answer to the first would count from there. That is
         # the safe side, where Karn's rule would measure nothing and keep on asking twice.
         self._measure(min(took_s, RPC_TIMEOUT_S))
-        reply = answer.result()
         if isinstance(reply, wire.Refused):
             if reply.reason is wire.Refusal.OTHER_NETWORK:
                 raise OtherNetwork(f"{endpoint} is a node of another network")
@@ -485,9 +508,9 @@ class DhtProtocol(KademliaProtocol):
 
     # --- whom we know -------------------------------------------------------------------------------------------------
 
-    def is_worth_asking(self, contact: Contact) -> bool:
-        """Whether a lookup should ask somebody it has heard of."""
-        return self.silence.is_worth_asking(contact, self._runtime.clock.monotonic())
+    def sift(self, named: list[Contact]) -> tuple[list[Contact], list[Contact]]:
+        """Whom a lookup should ask of those it has heard of, and whom not."""
+        return self.silence.sift(named, self._runtime.clock.monotonic())
 
     def _notice(self, asker: bytes, sender: Endpoint) -> None:
         """A request: who is not in the table may enter, but only after it has answered us from its address."""

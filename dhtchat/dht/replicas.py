@@ -5,7 +5,7 @@ given it in the background (read repair), as the signed bytes it came in.
 """
 
 import asyncio
-import heapq
+from bisect import bisect_left
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple, cast
@@ -110,6 +110,10 @@ class Replicas:
         """The same, from the table alone."""
         return self._with_us(self._protocol.router.nearest(key, count, exclude=exclude), key, count)
 
+    def is_crowded_out(self, contact: Contact, key: RecordKey, count: int) -> bool:
+        """Whether it is clear at a glance that a contact is not among the `count` nearest to `key`."""
+        return self._protocol.router.is_crowded_out(contact.node_id, key, count)
+
     def count_for(self, record: Record) -> int:
         """How many nodes hold a record of this class."""
         return self._parameters.k if is_durable(record) else SOFT_REPLICAS
@@ -124,8 +128,11 @@ class Replicas:
 
     def _with_us(self, others: list[Contact], key: RecordKey, count: int) -> tuple[Contact, ...]:
         own = self._own_contact()
-        everybody = others if own is None else [*others, own]
-        return tuple(heapq.nsmallest(count, everybody, key=lambda contact: distance(contact.node_id, key)))
+        if own is None:
+            return tuple(others[:count])
+        # `others` are sorted already.
+        place = bisect_left(others, distance(own.node_id, key), key=lambda contact: distance(contact.node_id, key))
+        return (*others[:place], own, *others[place:])[:count]
 
     # --- storing ------------------------------------------------------------------------------------------------------
 

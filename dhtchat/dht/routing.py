@@ -6,6 +6,7 @@ Beside it `Silence`, the memory of who did not answer lately.
 """
 
 import heapq
+from bisect import bisect_left, insort
 from collections import OrderedDict
 from typing import Final
 
@@ -13,7 +14,7 @@ from kademlia.node import Node
 from kademlia.routing import KBucket, RoutingTable
 
 from dhtchat.dht.contact import Contact
-from dhtchat.ids import Endpoint, NodeId, distance
+from dhtchat.ids import Endpoint, NodeId
 from dhtchat.limits import (
     NODE_ID_BYTES,
     RPC_TRIES,
@@ -25,7 +26,8 @@ from dhtchat.limits import (
 )
 from dhtchat.runtime import Clock
 
-_ID_MAX: Final = 2 ** (8 * NODE_ID_BYTES) - 1
+_ID_BITS: Final = 8 * NODE_ID_BYTES
+_ID_MAX: Final = 2**_ID_BITS - 1
 _DEPTH_STEP: Final = 5
 """b of the paper's §4.2, as the library has it."""
 
@@ -78,16 +80,25 @@ class ContactTable(RoutingTable):
 
     def __init__(self, own_id: NodeId, ksize: int, clock: Clock) -> None:
         self._clock = clock
+        self._by_number: dict[int, KnownNode] = {}
+        """Who is in the buckets (not waiting beside them), by its id as a number."""
+        self._numbers: list[int] = []
+        """The same numbers, sorted: a subtree of the id space is a slice of it."""
         super().__init__(None, ksize, Node(own_id))
 
     def flush(self) -> None:
         self.buckets = [ContactBucket(0, _ID_MAX, self.ksize, self._clock)]
+        self._index_all()
 
     def __len__(self) -> int:
-        return sum(map(len, self.buckets))
+        return len(self._numbers)
 
     def get_bucket_for(self, node: Node) -> int:
-        return next(index for index, bucket in enumerate(self.buckets) if bucket.has_in_range(node))
+        return self._bucket_index(node.long_id)
+
+    def split_bucket(self, index: int) -> None:
+        super().split_bucket(index)
+        self._index_all()  # who waited in the replacement cache may have found a place
 
     def lonely_buckets(self) -> list[ContactBucket]:
         """Those that no lookup and no newcomer has touched for long."""
@@ -106,6 +117,7 @@ class ContactTable(RoutingTable):
                 return False
             self.split_bucket(self.get_bucket_for(node))
             bucket = self.buckets[self.get_bucket_for(node)]
+        self._index(node)
         bucket.touch_last_updated()
         return True
 
@@ -129,10 +141,17 @@ class ContactTable(RoutingTable):
         bucket = self._bucket(contact.node_id)
         if self.find(contact.node_id) != contact:
             return None
-        before = set(bucket.nodes)
+        listed = contact.node_id in bucket.nodes
+        waiting = next(reversed(bucket.replacement_nodes.values()), None)
         bucket.remove_node(Node(contact.node_id))
-        promoted = set(bucket.nodes) - before
-        return bucket.nodes[promoted.pop()].contact if promoted else None
+        if not listed:
+            return None
+        number = int.from_bytes(contact.node_id, "big")
+        del self._by_number[number], self._numbers[bisect_left(self._numbers, number)]
+        if waiting is None:
+            return None
+        self._index(waiting)
+        return waiting.contact
 
     def heard(self, contact: Contact) -> None:
         """It answered again: the most recently heard stands last in its bucket."""
@@ -168,8 +187,19 @@ class ContactTable(RoutingTable):
 
     def nearest(self, target: bytes, count: int, *, exclude: bytes = b"") -> list[Contact]:
         """The `count` nearest to `target`, nearest first, without the node `exclude`."""
-        others = (node.contact for node in self._nodes() if node.id != exclude)
-        return heapq.nsmallest(count, others, key=lambda contact: distance(contact.node_id, target))
+        goal = int.from_bytes(target, "big")
+        wanted = count + (1 if exclude else 0)
+        chosen = sorted(self._around(goal, wanted), key=goal.__xor__)[:wanted]
+        near = [self._by_number[number].contact for number in chosen]
+        return [contact for contact in near if contact.node_id != exclude][:count] if exclude else near
+
+    def is_crowded_out(self, node_id: bytes, target: bytes, count: int) -> bool:
+        """Whether so many of the table share more of `target` than `node_id` does that it is not among the `count`
+        nearest. A quick look: False does not mean that it is."""
+        goal = int.from_bytes(target, "big")
+        gap = goal ^ int.from_bytes(node_id, "big")
+        start, stop = self._subtree(goal, max(0, gap.bit_length() - 1))
+        return stop - start >= count
 
     def contacts(self) -> list[Contact]:
         """All, most recently heard first."""
@@ -179,7 +209,35 @@ class ContactTable(RoutingTable):
         return [node for bucket in self.buckets for node in bucket.nodes.values()]
 
     def _bucket(self, node_id: bytes) -> ContactBucket:
-        return self.buckets[self.get_bucket_for(Node(node_id))]
+        return self.buckets[self._bucket_index(int.from_bytes(node_id, "big"))]
+
+    def _bucket_index(self, number: int) -> int:
+        return bisect_left(self.buckets, number, key=lambda bucket: bucket.range[1])
+
+    # --- the index ----------------------------------------------------------------------------------------------------
+
+    def _index(self, node: KnownNode) -> None:
+        if node.long_id not in self._by_number:
+            insort(self._numbers, node.long_id)
+        self._by_number[node.long_id] = node
+
+    def _index_all(self) -> None:
+        self._by_number = {node.long_id: node for node in self._nodes()}
+        self._numbers = sorted(self._by_number)
+
+    def _around(self, goal: int, count: int) -> list[int]:
+        """All numbers of the smallest subtree around `goal` that has at least `count`: nearer than any outside it."""
+        free_bits = _ID_BITS - (len(self._numbers) // max(1, count)).bit_length()
+        start, stop = self._subtree(goal, free_bits)
+        while stop - start < count and free_bits < _ID_BITS:
+            free_bits += 1
+            start, stop = self._subtree(goal, free_bits)
+        return self._numbers[start:stop]
+
+    def _subtree(self, goal: int, free_bits: int) -> tuple[int, int]:
+        """Where those are in `_numbers` that differ from `goal` in the last `free_bits` bits only."""
+        lower = goal >> free_bits << free_bits
+        return bisect_left(self._numbers, lower), bisect_left(self._numbers, lower + (1 << free_bits))
 
 
 class Silence:
@@ -201,6 +259,11 @@ class Silence:
     def is_worth_asking(self, contact: Contact, now_s: float) -> bool:
         strikes, since_s = self._strikes.get(contact, (0, now_s))
         return strikes < SILENCE_STRIKES or now_s - since_s > SILENCE_MEMORY_S
+
+    def sift(self, contacts: list[Contact], now_s: float) -> tuple[list[Contact], list[Contact]]:
+        """Those worth asking, and the others."""
+        shunned = [c for c in contacts if c in self._strikes and not self.is_worth_asking(c, now_s)]
+        return [c for c in contacts if c not in shunned] if shunned else contacts, shunned
 
     def tries(self, contact: Contact) -> int:
         return SILENCE_TRIES if contact in self._strikes else RPC_TRIES

@@ -8,7 +8,7 @@ then who of the nearest lacks its durable records, and whether the votes on them
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import inf
 
 from dhtchat.dht.announcer import Schedule
@@ -124,25 +124,27 @@ class Upkeep:
             room.release()
 
         async with asyncio.TaskGroup() as group:
-            for looked_at, (key, share, count) in enumerate(self._shares()):
+            for looked_at, (key, count, share) in enumerate(self._shares()):
                 if looked_at % KEYS_PER_SLICE == 0:
                     await asyncio.sleep(0)
                 if gone:
                     break
-                if share and self._is_ours_to_give(key, contact, count):
+                if self._is_ours_to_give(key, contact, count):
                     await room.acquire()
-                    group.create_task(give(key, share))
+                    group.create_task(give(key, share(key)))
 
-    def _shares(self) -> Iterator[tuple[RecordKey, list[Mortal], int]]:
-        """All we hold, key by key, and how many nodes should hold it."""
+    def _shares(self) -> Iterator[tuple[RecordKey, int, Callable[[RecordKey], list[Mortal]]]]:
+        """All we hold, key by key: how many nodes should hold it, and what it is."""
         for key in self._storage.claim_keys():
-            yield key, [(record, None) for record in self._storage.claims(key)], self._parameters.k
+            yield key, self._parameters.k, lambda key: [(record, None) for record in self._storage.claims(key)]
         for key in self._storage.entry_keys():
-            yield key, list(self._storage.mortal_entries(key)), SOFT_REPLICAS
+            yield key, SOFT_REPLICAS, lambda key: [*self._storage.mortal_entries(key)]
 
     def _is_ours_to_give(self, key: RecordKey, newcomer: Contact, count: int) -> bool:
         """Whether the newcomer should hold it, and we are the nearest of those who may be expected to hold it already:
         of several that come at once, each would leave it to another that has nothing yet."""
+        if self._replicas.is_crowded_out(newcomer, key, count):
+            return False  # as nearly always in a large network: found out without sorting anybody
         nearest = self._replicas.nearest_known(key, count, exclude=newcomer.node_id)
         giver = next((contact for contact in nearest if self._may_hold(contact, key)), None)
         if giver is None or not self._replicas.is_us(giver):

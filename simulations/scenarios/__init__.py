@@ -1,6 +1,7 @@
 """One question per file. `SCENARIOS` is what `dhtchat simulate --list` shows, in this order."""
 
 from ..runner import Scenario
+from ..stage import StageScenario
 from . import (
     big_directory,
     bootstrap_gone,
@@ -15,6 +16,7 @@ from . import (
     registration_race,
     rolling_restart,
     steady_chat,
+    stress,
 )
 
 SCENARIOS: dict[str, Scenario] = {
@@ -22,6 +24,7 @@ SCENARIOS: dict[str, Scenario] = {
     for module in (
         join_storm,
         steady_chat,
+        stress,
         churn,
         partition_heal,
         registration_race,
@@ -35,3 +38,9 @@ SCENARIOS: dict[str, Scenario] = {
         big_directory,
     )
 }
+
+WITH_SOCKETS: dict[str, StageScenario] = {
+    module.NAME: module
+    for module in (join_storm, steady_chat, stress, churn, flash_crowd_room, rolling_restart, bootstrap_gone)
+}
+"""Those that disturb nothing but processes: they play with real sockets as well."""

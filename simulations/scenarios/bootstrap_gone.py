@@ -3,7 +3,7 @@
 import asyncio
 
 from ..measuring import measure_lookups, settle
-from ..world import World
+from ..stage import Stage
 from .talk import chatter, fill_rooms
 
 NAME = "bootstrap-gone"
@@ -11,7 +11,7 @@ QUESTION = "Does talk go on without the bootstrap node, and do people who crash 
 NODES = 40
 
 
-async def play(world: World, nodes: int) -> None:
+async def play(world: Stage, nodes: int) -> None:
     await world.start_bootstrap()
     people = await world.start_people(nodes, spread_s=max(5.0, nodes / 20))
     rooms = await fill_rooms(world, people)
@@ -25,7 +25,7 @@ async def play(world: World, nodes: int) -> None:
     async with asyncio.TaskGroup() as group:
         for person in victims:
             group.create_task(person.restart())
-    back = sum(person.node is not None and person.node.is_online for person in victims)
+    back = sum(person.online for person in victims)
     world.recorder.figures["came_back_share"] = back / len(victims)
     await settle(world, within_s=180.0)
     await measure_lookups(world, 50)

@@ -2,9 +2,10 @@
 
 import asyncio
 import math
+from collections.abc import Sequence
 
 from ..measuring import measure_lookups, settle
-from ..world import Person, World
+from ..stage import Player, Stage
 from .talk import chatter, fill_rooms
 
 NAME = "churn"
@@ -15,7 +16,7 @@ AWAY_S = 60.0
 TALK_S = 300.0
 
 
-async def play(world: World, nodes: int) -> None:
+async def play(world: Stage, nodes: int) -> None:
     await world.start_bootstrap()
     people = await world.start_people(nodes, spread_s=max(5.0, nodes / 20))
     rooms = await fill_rooms(world, people)
@@ -29,7 +30,7 @@ async def play(world: World, nodes: int) -> None:
     await settle(world, within_s=180.0)
 
 
-async def come_and_go(world: World, person: Person) -> None:
+async def come_and_go(world: Stage, person: Player) -> None:
     """Until cancelled."""
     while True:
         await asyncio.sleep(world.rng.expovariate(math.log(2) / MEDIAN_SESSION_S))
@@ -40,7 +41,7 @@ async def come_and_go(world: World, person: Person) -> None:
         await asyncio.shield(person.restart())
 
 
-async def bring_everybody_back(people: list[Person]) -> None:
+async def bring_everybody_back(people: Sequence[Player]) -> None:
     """Who is away starts again."""
     async with asyncio.TaskGroup() as group:
         for person in people:

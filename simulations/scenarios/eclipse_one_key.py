@@ -5,7 +5,6 @@ import asyncio
 from dhtchat.records.account import account_key
 
 from ..hostile import Conspiracy
-from ..measuring import all_dht_nodes
 from ..world import World
 
 NAME = "eclipse-one-key"
@@ -27,7 +26,7 @@ async def play(world: World, nodes: int) -> None:
     conspiracy = Conspiracy(world, target=account_key(VICTIM))
     await conspiracy.add(SYBILS, networks=HOSTS)
     await asyncio.sleep(120.0)
-    readers = [node for node in all_dht_nodes(world) if not node.storage.claims(account_key(VICTIM))]
+    readers = [node for node in world.askers() if not node.storage.claims(account_key(VICTIM))]
     found = forged = 0
     for reader in readers:
         reading = await reader.read_claims(account_key(VICTIM))

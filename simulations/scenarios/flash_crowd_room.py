@@ -3,7 +3,7 @@
 import asyncio
 
 from ..measuring import settle
-from ..world import World
+from ..stage import Stage
 from .talk import chatter
 
 NAME = "flash-crowd-room"
@@ -13,7 +13,7 @@ ROOM = "#stadium"
 WITHIN_S = 10.0
 
 
-async def play(world: World, nodes: int) -> None:
+async def play(world: Stage, nodes: int) -> None:
     await world.start_bootstrap()
     people = await world.start_people(nodes, spread_s=max(5.0, nodes / 20))
     host, *crowd = people

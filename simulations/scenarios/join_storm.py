@@ -3,14 +3,14 @@
 import asyncio
 
 from ..measuring import measure_lookups, settle
-from ..world import World
+from ..stage import Stage
 
 NAME = "join-storm"
 QUESTION = "How long until everybody is in and can be found, when all register and join within a second?"
 NODES = 100
 
 
-async def play(world: World, nodes: int) -> None:
+async def play(world: Stage, nodes: int) -> None:
     await world.start_bootstrap()
     started_s = world.loop.time()
     people = await world.start_people(nodes, spread_s=1.0)

@@ -6,7 +6,7 @@ from collections import Counter
 from dhtchat.ids import PeerId
 from dhtchat.records.account import account_key
 
-from ..measuring import all_dht_nodes, measure_lookups
+from ..measuring import measure_lookups
 from ..world import World
 
 NAME = "registration-race"
@@ -39,7 +39,7 @@ async def play(world: World, nodes: int) -> None:
 async def agree(world: World, name: str) -> PeerId | None:
     """Who owns a name, asked from every node: it must be one and the same."""
     owners: Counter[bytes] = Counter()
-    for node in all_dht_nodes(world):
+    for node in world.askers():
         reading = await node.read_claims(account_key(name))
         if reading.owner is not None:
             owners[reading.owner.key] += 1

@@ -3,7 +3,7 @@
 import asyncio
 
 from ..measuring import measure_lookups, settle
-from ..world import World
+from ..stage import Stage
 from .talk import chatter, fill_rooms
 
 NAME = "rolling-restart"
@@ -12,7 +12,7 @@ NODES = 40
 PAUSE_S = 3.0
 
 
-async def play(world: World, nodes: int) -> None:
+async def play(world: Stage, nodes: int) -> None:
     await world.start_bootstrap()
     people = await world.start_people(nodes, spread_s=max(5.0, nodes / 20))
     rooms = await fill_rooms(world, people)

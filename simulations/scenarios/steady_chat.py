@@ -1,7 +1,7 @@
 """steady-chat: rooms of eight and private talk on a quiet network."""
 
 from ..measuring import measure_lookups, settle
-from ..world import World
+from ..stage import Stage
 from .talk import chatter, fill_rooms, private_lines
 
 NAME = "steady-chat"
@@ -10,7 +10,7 @@ NODES = 100
 TALK_S = 60.0
 
 
-async def play(world: World, nodes: int) -> None:
+async def play(world: Stage, nodes: int) -> None:
     await world.start_bootstrap()
     people = await world.start_people(nodes, spread_s=max(5.0, nodes / 20))
     rooms = await fill_rooms(world, people)

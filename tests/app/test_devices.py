@@ -21,7 +21,7 @@ async def test_two_devices_of_one_person_are_one_person(tmp_path: Path, seed: in
         await desk.expect_delivered("before the laptop")
         laptop = await town.resident("alice", machine="-laptop").come_online()
         assert laptop.identity == desk.identity
-        assert laptop.node._core.me.device != desk.node._core.me.device
+        assert laptop.device != desk.device
         await laptop.expect(MessageArrived, text="before the laptop", own=True, delayed=True, recipient="bob")
         await laptop.say(f"/join {ROOM}")
         await until(lambda: len(_devices_in_room(bob)) == 2, "bob does not see alice's second device in the room")
@@ -68,9 +68,8 @@ async def test_two_devices_of_one_person_are_one_person(tmp_path: Path, seed: in
 
 
 def _devices_in_room(person: Person) -> list[object]:
-    joined = person.node._rooms.by_name(ROOM)
-    assert joined is not None
-    return [who for who in joined.room.devices() if who.peer != person.identity]
+    """Of others."""
+    return [who for who in person.room(ROOM).devices() if who.peer != person.identity]
 
 
 @pytest.mark.parametrize("lost", ["deleted", "damaged"])
@@ -90,7 +89,7 @@ async def test_a_device_that_lost_its_history_is_a_new_one_and_gets_talk_back(
                 await author.expect_delivered(f"{author.name} {number}", to=1)
                 await author.expect_delivered(f"{author.name} {number} in private")
         said = sorted(bob.texts())
-        device = bob.node._core.me.device
+        device = bob.device
         await bob.crash()
         for path in bob.device_folder.glob("history.db*"):
             if lost == "deleted":
@@ -100,7 +99,7 @@ async def test_a_device_that_lost_its_history_is_a_new_one_and_gets_talk_back(
 
         mark = bob.mark()
         await bob.come_online()
-        assert bob.node._core.me.device != device
+        assert bob.device != device
         await bob.say(f"/join {ROOM}")
         await until(
             lambda: sorted(bob.texts(after=mark)) == said,

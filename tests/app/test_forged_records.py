@@ -22,6 +22,7 @@ from dhtchat.crypto.identity import SigningKey
 from dhtchat.dht.storage import HeldEntry, Kept
 from dhtchat.errors import NameTaken, WrongPassword
 from dhtchat.ids import Endpoint, Login, PeerId, RecordKey, RoomId, fingerprint
+from dhtchat.limits import LISTED_ROOMS_MAX, LISTINGS_PER_OWNER_MAX
 from dhtchat.parameters import SIM
 from dhtchat.records.acceptance import Reason, Verdict
 from dhtchat.records.account import account_key, create_account
@@ -53,12 +54,6 @@ async def settled_town(town: Town) -> list[Person]:
 
     await until_async(is_listed, "the room does not get listed")
     return [alice, bob, carol]
-
-
-def room_id(person: Person) -> RoomId:
-    joined = person.node._rooms.by_name(ROOM)
-    assert joined is not None
-    return joined.room.id
 
 
 async def picture(person: Person) -> dict[str, Any]:
@@ -107,7 +102,7 @@ async def test_a_stock_kademlia_client_changes_nothing(tmp_path: Path, seed: int
             account_key("nobody-yet"),
             room_key(ROOM),
             presence_key(PeerId(alice.identity)),
-            membership_key(room_id(alice)),
+            membership_key(alice.room(ROOM).id),
             user_directory_key(),
             room_directory_key(),
         ]
@@ -157,7 +152,7 @@ async def everything_readable(person: Person) -> list[Signed[Any]]:
     claims = [*(await dht.read_claims(account_key("alice"))).records, *(await dht.read_claims(room_key(ROOM))).records]
     sets = [
         (presence_key(PeerId(person.identity)), Presence),
-        (membership_key(room_id(person)), Membership),
+        (membership_key(person.room(ROOM).id), Membership),
         (user_directory_key(), UserListing),
         (room_directory_key(), RoomListing),
     ]
@@ -175,7 +170,7 @@ async def test_a_modified_peer_changes_nothing_with_records_of_its_own(tmp_path:
     async with Town(tmp_path, seed) as town, villain_in(town, "mallory") as mallory:
         people = alice, bob, _ = await settled_town(town)
         before = await pictures(people)
-        room, device = room_id(alice), alice.node._core.me.device
+        room, device = alice.room(ROOM).id, alice.device
         marks = [person.mark() for person in people]
 
         in_her_own_place = [
@@ -222,7 +217,7 @@ async def test_a_member_who_names_somebody_elses_device_takes_nobodys_place(tmp_
     hear each other, and find each other when a link has to be made anew."""
     async with Town(tmp_path, seed) as town, villain_in(town, "mallory") as mallory:
         alice, bob, carol = await settled_town(town)
-        room, devices = room_id(alice), [person.node._core.me.device for person in (alice, bob)]
+        room, devices = alice.room(ROOM).id, [person.device for person in (alice, bob)]
         impostor = f"alice#{fingerprint(mallory.peer)}"
         nowhere = Endpoint("127.0.0.1", 9)
         for gone in (False, True):
@@ -350,6 +345,28 @@ async def test_a_node_that_lies_is_outvoted(tmp_path: Path, seed: int) -> None:
         assert (await log_in_elsewhere(town, "alice")).identity == alice.identity
 
 
+async def test_the_directory_of_rooms_cannot_be_crowded_out(tmp_path: Path, seed: int) -> None:
+    """Four keys list as many rooms as each may, with names that sort before all others, and the real one under other
+    names: more than one `/rooms` looks at. The room that exists is still listed, under its name and with its topic."""
+    async with Town(tmp_path, seed) as town, villain_in(town, "mallory") as mallory:
+        _, _, carol = await settled_town(town)
+        before = await carol.rooms()
+        room = town.people[0].room(ROOM).id
+        keys = [mallory.identity, *(SigningKey.generate(mallory.runtime.random) for _ in range(3))]
+        for number, key in enumerate(keys):
+            made_up = [
+                (f"#-{number}-{count:02}", RoomId(os.urandom(32))) for count in range(LISTINGS_PER_OWNER_MAX - 1)
+            ]
+            listings = [
+                room_listing(mallory, room, name, topic="buy my coins", members=9_999, key=key)
+                for name, room in [(f"#zzz-{number}", room), *made_up]
+            ]
+            kept = await asyncio.gather(*map(mallory.store_everywhere, listings))
+            assert {answer.verdict for answers in kept for answer in answers} == {Verdict.NEW}
+        assert len(keys) * LISTINGS_PER_OWNER_MAX > LISTED_ROOMS_MAX
+        assert await carol.rooms() == before
+
+
 def claims_to_owned_names(mallory: Villain) -> list[Signed[Any]]:
     """Accounts called alice and rooms called #lobby: one in passing, one whose claim id is ground to be very small, and
     alice's own record with mallory's key in it."""
@@ -363,7 +380,7 @@ def claims_to_owned_names(mallory: Villain) -> list[Signed[Any]]:
     rooms = [
         create_room(ROOM, SigningKey.generate(source), parameters=SIM, source=source, now_s=now_s) for _ in range(200)
     ]
-    return [account, ground, newest, min(rooms, key=lambda record: record.body.claim_id(record.key))]
+    return [ground, account, newest, min(rooms, key=lambda record: record.body.claim_id(record.key))]
 
 
 async def genesis_of(mallory: Villain, name: str) -> Signed[Any]:
@@ -371,7 +388,14 @@ async def genesis_of(mallory: Villain, name: str) -> Signed[Any]:
 
 
 def room_listing(
-    mallory: Villain, room: RoomId, name: str, *, topic: str, members: int, gone: bool = False
+    mallory: Villain,
+    room: RoomId,
+    name: str,
+    *,
+    topic: str,
+    members: int,
+    gone: bool = False,
+    key: SigningKey | None = None,
 ) -> Signed[RoomListing]:
     now_s = int(mallory.runtime.clock.wall())
-    return mallory.sign(RoomListing(name, room, topic, members, mallory.next_sequence(), now_s, TTL_S, gone))
+    return mallory.sign(RoomListing(name, room, topic, members, mallory.next_sequence(), now_s, TTL_S, gone), key)

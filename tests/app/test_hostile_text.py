@@ -15,7 +15,7 @@ from dhtchat.chat.events import Event, MessageArrived, TopicChanged, to_json
 from dhtchat.chat.markup import clean
 from dhtchat.cli.render import Renderer
 from dhtchat.cli.terminal import PLAIN, Terminal
-from dhtchat.ids import PeerId, RoomId
+from dhtchat.ids import PeerId
 from dhtchat.limits import (
     AWAY_BYTES_MAX,
     AWAY_CHARACTERS_MAX,
@@ -30,7 +30,7 @@ from dhtchat.records.device import DeviceCertificate
 from dhtchat.records.envelope import Envelope
 from dhtchat.records.listing import RoomListing
 from dhtchat.records.message import SetTopic
-from tests.app.town import Person, Town, until
+from tests.app.town import Person, Town
 from tests.app.villain import TTL_S, Villain, villain_in
 from tests.chat.hostile import HOSTILE_TEXTS, objections
 from tests.cli.test_render import OUR_SEQUENCES
@@ -93,25 +93,13 @@ def check_rendered(event: Event, terminal: Terminal, user: str) -> None:
     assert not objections(OUR_SEQUENCES.sub("", drawn)), (event, drawn)
 
 
-async def enter(mallory: Villain, room: RoomId, *members: Person) -> None:
-    record = mallory.membership(room)
-    await mallory.store_everywhere(record)
-    for person in members:
-        await mallory.say_to(person, Announce([record.raw]))
-        await until(
-            lambda person=person: person.node._rooms.by_name(ROOM).room.is_member(mallory.peer),
-            f"{person.name} does not see the villain come in",
-        )
-
-
 async def test_hostile_messages_arrive_as_text(tmp_path: Path, seed: int) -> None:
     """Every text of the corpus, said in the room and in private, new and as a page of history: it is shown cleaned, the
     same before and after a restart, and no event, JSON line or drawn line has anything in it that a terminal obeys."""
     async with Town(tmp_path, seed) as town, villain_in(town, "mallory") as mallory:
         alice, bob = await town.newcomers("alice", "bob")
         await town.gather_in(ROOM, alice, bob)
-        room = alice.node._rooms.by_name(ROOM).room.id
-        await enter(mallory, room, alice, bob)
+        room = await mallory.enter(ROOM, alice, bob)
         texts = corpus(TEXT_CHARACTERS_MAX, TEXT_BYTES_MAX)
         in_room = [mallory.statement(text, room=room) for text in texts]
         page = [mallory.statement(text, room=room) for text in texts[:20]]
@@ -141,8 +129,7 @@ async def test_hostile_topics_and_away_texts_arrive_as_one_line_of_text(tmp_path
     async with Town(tmp_path, seed) as town, villain_in(town, "mallory") as mallory:
         alice, carol = await town.newcomers("alice", "carol")
         await alice.say(f"/join {ROOM}")
-        room = alice.node._rooms.by_name(ROOM).room.id
-        await enter(mallory, room, alice)
+        room = await mallory.enter(ROOM, alice)
         for topic in corpus(TOPIC_CHARACTERS_MAX, TOPIC_BYTES_MAX):
             await mallory.tell(alice, mallory.statement(SetTopic(topic), room=room))
         await mallory.fence(alice)
@@ -189,8 +176,7 @@ async def test_what_is_no_text_or_no_name_does_not_come_in_at_all(tmp_path: Path
     async with Town(tmp_path, seed) as town, villain_in(town, "mallory") as mallory:
         alice, bob = await town.newcomers("alice", "bob")
         await town.gather_in(ROOM, alice, bob)
-        room = alice.node._rooms.by_name(ROOM).room.id
-        await enter(mallory, room, alice, bob)
+        room = await mallory.enter(ROOM, alice, bob)
         marks = [person.mark() for person in (alice, bob)]
         halves = [text for text in HOSTILE_TEXTS.values() if text != fitting(text, 2_000, 8_000)]
         assert halves

@@ -63,7 +63,7 @@ async def test_thirty_rooms_at_once(tmp_path: Path, seed: int) -> None:
         for person in (alice, bob):
             for room in rooms:
                 assert sorted(person.texts(room)) == [f"alice in {room}", f"bob in {room}"]
-                assert person.node._rooms.by_name(room).room.topic == f"all about {room}"
+                assert person.room(room).topic == f"all about {room}"
 
         async def all_listed() -> bool:
             listed = await carol.rooms()
@@ -96,13 +96,13 @@ async def test_a_room_outlives_everybody_who_was_in_it(tmp_path: Path, seed: int
         await bob.expect(TopicChanged, topic="for ever")
         await bob.say("remember this")
         await bob.expect_delivered("remember this", to=1)
-        room = alice.node._rooms.by_name("#lobby").room.id
+        room = alice.room("#lobby").id
         await alice.leave()
         await bob.leave()
         mark = bob.mark()
         await bob.come_online()
         await bob.say("/join #lobby")
-        assert bob.node._rooms.by_name("#lobby").room.id == room
+        assert bob.room("#lobby").id == room
         await bob.expect(TopicChanged, after=mark, topic="for ever", by=None)
         assert [line.text for line in await bob.history("#lobby")] == ["remember this"]
         carol = await town.newcomer("carol")
@@ -110,4 +110,4 @@ async def test_a_room_outlives_everybody_who_was_in_it(tmp_path: Path, seed: int
         await carol.expect(Joined, user="carol")
         await carol.expect(MessageArrived, text="remember this", sender="bob", delayed=True)
         await carol.expect(TopicChanged, topic="for ever", by="alice")
-        assert carol.node._rooms.by_name("#lobby").room.id == room
+        assert carol.room("#lobby").id == room

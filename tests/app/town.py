@@ -20,11 +20,9 @@ from dhtchat.chat.commands import parse_line
 from dhtchat.chat.events import (
     Event,
     History,
-    Joined,
     MemberEntry,
     MessageArrived,
     Names,
-    Ready,
     RoomEntry,
     Rooms,
     StatusChanged,
@@ -32,10 +30,11 @@ from dhtchat.chat.events import (
     Users,
     WhoIsAnswer,
 )
+from dhtchat.chat.room import Room
 from dhtchat.crypto.identity import SigningKey
 from dhtchat.dht.node import DhtNode
 from dhtchat.dht.storage import RecordStorage
-from dhtchat.ids import Endpoint, NodeAddress, parse_login
+from dhtchat.ids import DeviceId, Endpoint, NodeAddress, parse_login
 from dhtchat.parameters import SIM
 from dhtchat.runtime import RealClock, Runtime
 from tests.app.cables import CuttableNetwork, Exchange
@@ -154,6 +153,16 @@ class Person:
     def device_folder(self) -> Path:
         [found] = self.folder.glob(f"*/{parse_login(self.name).name}/device-1")
         return found
+
+    def room(self, name: str) -> Room:
+        """The state of a room they are in."""
+        joined = self.node._rooms.by_name(name)
+        assert joined is not None, f"{self.name} is not in {name}"
+        return joined.room
+
+    @property
+    def device(self) -> DeviceId:
+        return self.node._core.me.device
 
     def remembers(self, other: "Person") -> bool:
         """Whether the other's node is on disk, to be tried first next time."""
@@ -403,8 +412,3 @@ class _ErrorsLogged(logging.Handler):
 
     def stop(self) -> None:
         logging.getLogger().removeHandler(self)
-
-
-def talk_events(person: Person) -> list[Event]:
-    """For a look at what somebody saw."""
-    return [event for event in person.events if isinstance(event, MessageArrived | Joined | Ready)]

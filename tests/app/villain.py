@@ -14,7 +14,7 @@ from dhtchat.dht.storage import Kept
 from dhtchat.ids import Endpoint, PeerId, RecordKey, RoomId
 from dhtchat.parameters import SIM
 from dhtchat.peer.link import Link
-from dhtchat.peer.messages import PeerMessage, Tell
+from dhtchat.peer.messages import Announce, PeerMessage, Tell
 from dhtchat.peer.pool import LinkPool
 from dhtchat.records.account import Account, create_account
 from dhtchat.records.device import DeviceCertificate, open_certificate
@@ -183,7 +183,7 @@ class Villain:
 
     async def link_to(self, person: Person) -> Link:
         """A proven link. Dialled again when it was dropped."""
-        device = person.node._core.me.device
+        device = person.device
         self.pool.want(device, PeerId(person.identity), [person.node._link_endpoint])
         self.pool.retry_now()
         await until(lambda: self.pool.get(device), f"{person.name} does not let {self.name} in")
@@ -199,6 +199,19 @@ class Villain:
 
     async def tell(self, person: Person, *statements: Signed[Message]) -> None:
         await self.say_to(person, *(Tell(statement.raw) for statement in statements))
+
+    async def enter(self, room: str, *members: Person, name: str | None = None) -> RoomId:
+        """Become a member as far as these are concerned: anybody may."""
+        room_id = members[0].room(room).id
+        record = self.membership(room_id, name=name)
+        await self.store_everywhere(record)
+        for person in members:
+            await self.say_to(person, Announce([record.raw]))
+            await until(
+                lambda person=person: person.room(room).is_member(self.peer),
+                f"{person.name} does not see {self.name} come in",
+            )
+        return room_id
 
     async def attack(self, person: Person, *messages: PeerMessage) -> None:
         """Say these one by one, and return once each has been handled: whoever drops the link over one of them hears the

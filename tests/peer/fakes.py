@@ -24,6 +24,8 @@ from dhtchat.records.envelope import sign_body
 from dhtchat.runtime import Network, RealClock, RealNetwork, Runtime
 
 LOOPBACK = Endpoint("127.0.0.1", 0)
+PATIENCE_S = 40.0
+"""How long a test waits for what should happen at once: only a failure, or a very busy machine, takes any of it."""
 QUICK = LinkLimits(backoff_first_s=0.02, backoff_max_s=0.1, goodbye_timeout_s=1.0)
 """The real limits but for waits that a test would otherwise sit through."""
 
@@ -172,7 +174,7 @@ class Party:
     def link(self, other: "Party") -> Link | None:
         return self.pool.get(other.person.device)
 
-    async def linked(self, other: "Party", within_s: float = 10.0) -> Link:
+    async def linked(self, other: "Party", within_s: float = PATIENCE_S) -> Link:
         await until(lambda: self.link(other) is not None, within_s)
         link = self.link(other)
         assert link is not None
@@ -207,12 +209,12 @@ class Rude:
     async def message(self) -> bytes:
         """The next message they send."""
         while not self._messages:
-            data = await asyncio.wait_for(self.reader.read(65_536), 10)
+            data = await asyncio.wait_for(self.reader.read(65_536), PATIENCE_S)
             assert data, "they hung up"
             self._messages += self._cutter.feed(data)
         return self._messages.pop(0)
 
-    async def is_hung_up_on(self, within_s: float = 10.0) -> None:
+    async def is_hung_up_on(self, within_s: float = PATIENCE_S) -> None:
         """Wait until they end the connection, and fail when they do not."""
         deadline = asyncio.get_running_loop().time() + within_s
         with contextlib.suppress(OSError):
@@ -239,7 +241,7 @@ class Rude:
         assert decode(await self.message()) == Pong(1)
 
 
-async def until(condition: Callable[[], bool], within_s: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], within_s: float = PATIENCE_S) -> None:
     """Wait for a condition, and fail when it does not come true in time."""
     deadline = asyncio.get_running_loop().time() + within_s
     while not condition():

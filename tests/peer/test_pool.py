@@ -14,7 +14,7 @@ from dhtchat.limits import NONCE_BYTES
 from dhtchat.peer.messages import PeerMessage
 from dhtchat.peer.pool import Link
 from dhtchat.peer.session import Reply
-from tests.peer.fakes import LOOPBACK, QUICK, Party, Person, Pipe, Rude, tell, until
+from tests.peer.fakes import LOOPBACK, PATIENCE_S, QUICK, Party, Person, Pipe, Rude, tell, until
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -332,7 +332,7 @@ async def test_who_is_not_wanted_any_more_keeps_the_link_and_is_not_dialled_agai
             link = await alice.linked(bob)
             alice.pool.unwant(bob.person.device)
             alice.pool.unwant(bob.person.device)
-            assert await link.check(2.0)
+            assert await link.check(PATIENCE_S)
         await until(lambda: len(alice.notes.downs) == 1)
         assert alice.pool._wanted == {}
         assert alice.pool.statistics["dialled"] == 1
@@ -484,7 +484,7 @@ async def test_saying_goodbye_to_all_reaches_all(rng: random.Random) -> None:
         await until(lambda: len(hub.notes.heard) == 3)
         for link in hub.pool.links():
             await link.send(tell("last words"))
-        await hub.pool.close_all("leaving", 5.0)
+        await hub.pool.close_all("leaving", PATIENCE_S)
         assert hub.pool.links() == []
         assert hub.notes.reasons() == ["leaving"] * 3
         await until(lambda: all(other.notes.reasons() == ["leaving"] for other in others))
@@ -522,12 +522,16 @@ async def _come_and_go(person: Person, source: random.Random, hub: Party, everyb
         party.want(hub)
         await (await party.linked(hub)).send(tell(person.name))
         await everybody.wait()
-        await party.pool.close_all("leaving", 5.0)
+        await party.pool.close_all("leaving", PATIENCE_S)
 
 
 async def test_leaving_is_quick_and_complete(rng: random.Random) -> None:
     """No goodbye is waited for, and no stream outlives the block by a tick."""
-    async with Party(Person("alice", rng), rng) as alice, contextlib.AsyncExitStack() as stack, asyncio.timeout(10):
+    async with (
+        Party(Person("alice", rng), rng) as alice,
+        contextlib.AsyncExitStack() as stack,
+        asyncio.timeout(PATIENCE_S),
+    ):
         async with Party(Person("bob", rng), rng, goodbye_timeout_s=600.0) as bob:
             alice.want(await bob.listen())
             await bob.linked(alice)

@@ -86,7 +86,7 @@ async def test_a_thousand_strangers_disturb_nobody(rng: random.Random) -> None:
                 await here.send(tell(f"alice {spoken}"))
                 await there.send(tell(f"bob {spoken}"))
                 spoken += 1
-                await until(lambda: len(bob.notes.heard) == len(alice.notes.heard) == spoken, 1.0)  # noqa: B023
+                await until(lambda: len(bob.notes.heard) == len(alice.notes.heard) == spoken)  # noqa: B023
         await until(lambda: not bob.pool._half_open)
         assert spoken > 20
         assert here.alive
@@ -148,7 +148,7 @@ async def test_a_byte_now_and_then_does_not_hold_a_connection(rng: random.Random
         start = asyncio.get_running_loop().time()
         async with Rude.connected(bob.address, None) as rude, asyncio.TaskGroup() as tasks:
             drip = tasks.create_task(_drip(rude, CLIENT_HELLO))
-            await rude.is_hung_up_on(3.0)
+            await rude.is_hung_up_on()
             drip.cancel()
         assert asyncio.get_running_loop().time() - start >= 0.29
         await until(lambda: bob.pool.statistics["handshake-failed"] == 1)
@@ -170,7 +170,7 @@ async def test_tls_alone_does_not_hold_a_connection(rng: random.Random, said: st
                 await rude.message()
             elif said == "half a frame":
                 rude.write(b"\0\0\1\0half")
-            await rude.is_hung_up_on(3.0)
+            await rude.is_hung_up_on()
         await until(lambda: bob.pool.statistics["handshake-failed"] == 1)
         assert not bob.notes.ups
 
