@@ -147,10 +147,7 @@ class Worker:
             self._process.kill()
             await self._process.wait()
         await asyncio.wait([self._reader])
-        self._reader.exception()
-        transport: Any = getattr(self._process, "_transport", None)
-        if transport is not None:
-            transport.close()
+        self._reader.result()
 
 
 class SocketNode(NamedTuple):

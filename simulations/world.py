@@ -33,6 +33,7 @@ from dhtchat.dht.storage import RecordStorage
 from dhtchat.errors import DhtChatError
 from dhtchat.history.store import HistoryStore
 from dhtchat.ids import Endpoint, Login, NodeAddress
+from dhtchat.limits import PROBE_INTERVAL_S
 from dhtchat.parameters import SIM, NetworkParameters
 from dhtchat.runtime import Runtime
 
@@ -328,7 +329,8 @@ class World:
         self.ended_s = 0.0
         """Virtual time at which the play was over."""
         self.on_progress: Callable[[float], None] = lambda share: None
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: dict[asyncio.Task[Any], None] = {}
+        """(A dictionary: a set has no order, and they are ended in this one.)"""
         self._hosts = 0
         self._bare: dict[str, asyncio.Task[None]] = {}
         raise_file_limit()
@@ -363,8 +365,8 @@ class World:
     def spawn(self, body: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
         """A task that ends with the world at the latest."""
         task = self.loop.create_task(body, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(lambda done: self._tasks.pop(done, None))
         return task
 
     # --- who is there ---
@@ -374,8 +376,11 @@ class World:
 
     def free_address(self) -> str:
         self._hosts += 1
-        number = self._hosts
-        return f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
+        return _address(self._hosts)
+
+    def addresses(self) -> list[str]:
+        """Of all hosts there ever were, in order."""
+        return [_address(number) for number in range(1, self._hosts + 1)]
 
     async def start_bare_node(self, name: str, *, bootstrap: bool = False) -> DhtNode:
         """A DHT node that nobody talks through."""
@@ -400,7 +405,9 @@ class World:
                 if self.bootstrap_addresses:
                     await node.bootstrap(self.bootstrap_addresses)
                 ready.set_result(node)
-                await asyncio.Event().wait()
+                while True:  # as a bootstrap node does (bootstrap/service.py): who was lost is found again
+                    await asyncio.sleep(10 * PROBE_INTERVAL_S)
+                    await node.probe()
         finally:
             folder.close()
             storage.close()
@@ -466,6 +473,10 @@ class World:
                 return False
             await asyncio.sleep(step_s)
         return True
+
+
+def _address(number: int) -> str:
+    return f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
 
 
 def make_disks() -> Path:

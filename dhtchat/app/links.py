@@ -64,7 +64,7 @@ class LinkKeeper:
         await self._read_due(people, members)
         # A private line and our own other devices want every device of a person, a room those that are in it.
         wanted = {who: at for who, at in self._found.items() if who.peer in people and who != me.who and at}
-        for who in self._dialling - wanted.keys():
+        for who in sorted(self._dialling - wanted.keys()):
             self._pool.unwant(who.device, who.peer)
         for who, addresses in wanted.items():
             self._pool.want(who.device, who.peer, addresses)

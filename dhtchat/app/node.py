@@ -903,7 +903,8 @@ class _Owned:
 
     def __init__(self) -> None:
         self._group = asyncio.TaskGroup()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}
+        """(A dictionary: a set has no order, and a simulated end must be the same each time.)"""
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
@@ -911,8 +912,8 @@ class _Owned:
 
     def create_task(self, body: Coroutine[Any, Any, None], name: str) -> None:
         task = self._group.create_task(body, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(lambda done: self._tasks.pop(done, None))
 
     async def __aexit__(self, *exc_info: Any) -> None:
         for task in list(self._tasks):

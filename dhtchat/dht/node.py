@@ -122,7 +122,8 @@ class DhtNode:
         self._counted: Counter[str] = Counter()
         self._address: Endpoint | None = None
         self._group = asyncio.TaskGroup()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}
+        """(A dictionary: a set has no order, and a simulated end must be the same each time.)"""
         self._leaving = False
         self._remembered: OrderedDict[Endpoint, None] = OrderedDict()
         """Where nodes were, the latest last: tried when no contact is left."""
@@ -176,7 +177,7 @@ class DhtNode:
     ) -> None:
         self._leaving = True
         self._server.stop()
-        for task in self._tasks:
+        for task in list(self._tasks):
             task.cancel()
         if kind is not None and issubclass(kind, asyncio.CancelledError):
             await self._group.__aexit__(kind, error, traceback)
@@ -218,8 +219,8 @@ class DhtNode:
             coroutine.close()
             return None
         task = self._group.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(lambda done: self._tasks.pop(done, None))
         return task
 
     # --- the neighbourhood --------------------------------------------------------------------------------------------

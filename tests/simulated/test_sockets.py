@@ -25,11 +25,6 @@ WORKER = "simulations.socket_worker"
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def worlds_on_disk() -> set[Path]:
-    """Folders of simulated disks; other tests that run beside us have theirs."""
-    return set(Path("/dev/shm").glob("dhtchat-sim-*"))
-
-
 # --- held against virtual time ----------------------------------------------------------------------------------------
 
 
@@ -156,13 +151,25 @@ def workers_of(parent: int) -> list[int]:
     return found
 
 
+@pytest.fixture
+def disks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the next play with sockets in this process has its disks."""
+    folder = tmp_path / "disks"
+
+    def make_disks() -> Path:
+        folder.mkdir()
+        return folder
+
+    monkeypatch.setattr("simulations.sockets.make_disks", make_disks)
+    return folder
+
+
 @ONLY_LINUX
-def test_a_failing_play_leaves_nothing(seed: int) -> None:
-    before = worlds_on_disk()
+def test_a_failing_play_leaves_nothing(disks: Path, seed: int) -> None:
     with pytest.raises(RuntimeError, match="the play failed"):
         play_with_sockets(Failure(), nodes=3, seed=seed, workers=2)
     assert workers_of(os.getpid()) == []
-    assert worlds_on_disk() <= before
+    assert not disks.exists()
 
 
 class KilledWorker:
@@ -177,29 +184,28 @@ class KilledWorker:
 
 
 @ONLY_LINUX
-def test_a_worker_that_dies_fails_the_play(seed: int) -> None:
-    before = worlds_on_disk()
+def test_a_worker_that_dies_fails_the_play(disks: Path, seed: int) -> None:
     with pytest.raises(WorkerFailed, match="ended by itself, with exit code -9"):
         play_with_sockets(KilledWorker(), nodes=0, seed=seed, workers=2)
     assert workers_of(os.getpid()) == []
-    assert worlds_on_disk() <= before
+    assert not disks.exists()
 
 
 @ONLY_LINUX
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_nothing_is_left_when_the_coordinator_is_stopped(number: signal.Signals) -> None:
     """Not even when it is killed: the workers clear up behind it."""
-    before = worlds_on_disk()
     command = [sys.executable, "-m", "dhtchat", "simulate", "steady-chat", "--nodes", "8", "--sockets"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as coordinator:
         within_30_s(lambda: len(workers_of(coordinator.pid)) > 0)
         time.sleep(3.0)  # any moment will do: nodes are starting
         workers = workers_of(coordinator.pid)
-        ours = worlds_on_disk() - before
+        folders = [Path(command_of(pid).split("\0")[4]) for pid in workers]
+        assert all(folder.is_dir() for folder in folders)
         coordinator.send_signal(number)
         coordinator.wait(60)
         within_30_s(lambda: not any(WORKER in command_of(pid) for pid in workers))
-        within_30_s(lambda: not any(folder.exists() for folder in ours))
+        within_30_s(lambda: not any(folder.exists() for folder in folders + [folder.parent for folder in folders]))
 
 
 def command_of(pid: int) -> str:
