@@ -38,6 +38,7 @@ async def open_metrics(at: Endpoint, dht: DhtNode, runtime: Runtime) -> asyncio.
     except OSError as error:
         raise AddressInUse(f"cannot serve metrics at {at}: {error.strerror or error}") from error
 
+
 def metrics_text(dht: DhtNode, up_s: float) -> str:
     """All figures, one a line."""
     lines = [

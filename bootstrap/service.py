@@ -47,6 +47,7 @@ async def serve(
             storage=storage,
         )
         await stack.enter_async_context(dht)
+        stack.callback(dht.say_goodbye)
         bound = await dht.listen(Endpoint(settings.host or "0.0.0.0", settings.port or 0))
         if metrics:
             await stack.enter_async_context(await open_metrics(parse_endpoint(metrics), dht, runtime))

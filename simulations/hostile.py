@@ -8,15 +8,19 @@ import asyncio
 import random
 from typing import Any
 
+from dhtchat.app.node import ChatNode
 from dhtchat.crypto.identity import SigningKey
 from dhtchat.dht import wire
 from dhtchat.dht.contact import Contact, pack_contact, pack_endpoint
 from dhtchat.errors import MalformedMessage
 from dhtchat.ids import Endpoint, NodeId, distance, node_id_of
 from dhtchat.limits import DATAGRAM_ID_BYTES
+from dhtchat.peer.link import Link
+from dhtchat.peer.messages import Have, Lines, PeerMessage, Tell
 from dhtchat.records.acceptance import Reason, Verdict
+from dhtchat.records.message import Message, Say, open_statement, sign_statement
 
-from .world import DHT_PORT, World
+from .world import DHT_PORT, Person, World
 
 GROUND_KEYS_TRIED = 4_096
 """Key pairs a Sybil tries to come near its target: 2^12 gives about 12 matching bits."""
@@ -167,3 +171,78 @@ class Replayer(asyncio.DatagramProtocol):
             return
         if isinstance(message, wire.Store):
             self._kept.append((target, message))
+
+
+class Intruder:
+    """A person whose program has been changed: it talks into a room that they never entered, and asks for its lines.
+
+    What it says must be shown to nobody (the checkers know that nobody typed it), and it must be told nothing.
+    """
+
+    def __init__(self, world: World, person: Person, room: str) -> None:
+        self._world = world
+        self._person = person
+        self._room = room
+        self._counter = 0
+        self._previous = b""
+
+    async def run(self, *, every_s: float) -> None:
+        """Until cancelled."""
+        while True:
+            await asyncio.sleep(every_s)
+            members = [m for m in self._world.people.values() if m.node is not None and m.node.is_online]
+            rooms = (m.node.inspection.room_conversations() for m in members if m.node is not None)
+            conversation = next((found[self._room] for found in rooms if self._room in found), None)
+            node = self._person.node
+            if node is not None and node.is_online and conversation is not None:
+                self._listen(node, conversation)
+                for member in members:
+                    if member.node is not None and member is not self._person:
+                        self._reach(node, member.node)
+                self._intrude(node, conversation)
+
+    def _reach(self, node: ChatNode, member: ChatNode) -> None:
+        """Be linked to them, whether the program wants it or not."""
+        who = member._core.me.who
+        node._pool.want(who.device, who.peer, [member.address])
+
+    def _intrude(self, node: ChatNode, conversation: bytes) -> None:
+        me = node._core.me
+        self._counter += 1
+        message = Message(
+            certificate=me.certificate,
+            direct=False,
+            target=conversation,
+            recipient="",
+            counter=self._counter,
+            previous=self._previous,
+            parents=[],
+            sent_at_ms=node._core.wall_ms(),
+            content=Say(f"line {self._counter} of an intruder", action=False),
+        )
+        statement = sign_statement(message, me.device_key, me.author, self._world.parameters.network_id)
+        self._previous = statement.id
+        for link in node._pool.links():
+            link.send_soon(Tell(statement.raw))
+            link.send_soon(Have(conversation, [], answer=True))
+
+    def _listen(self, node: ChatNode, conversation: bytes) -> None:
+        """See what comes in before the program, which would ignore it, does."""
+        honest = type(node).received
+
+        async def received(link: Link, message: PeerMessage) -> None:
+            what = type(message).__name__
+            if isinstance(message, Lines | Have) and message.conversation == conversation:
+                self._leak(f"{link.author.name} sent {what} of it")
+            if isinstance(message, Tell):
+                statement = open_statement(message.statement, self._world.parameters.network_id)
+                if statement.conversation == conversation:
+                    self._leak(f"{link.author.name} told a line of it")
+            await honest(node, link, message)
+
+        node.received = received  # type: ignore[method-assign]
+
+    def _leak(self, what: str) -> None:
+        self._world.recorder.violations.append(
+            f"members-only: {self._person.name} was never in {self._room}, and {what}"
+        )

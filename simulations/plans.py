@@ -188,6 +188,18 @@ class Replayer(_Lasting, frozen=True, kw_only=True):
         return f"somebody stores old records again, one every {self.every_s:.2f} s, for {self.for_s:.1f} s"
 
 
+class Intrusion(_Lasting, frozen=True, kw_only=True):
+    who: str
+    room: str
+    every_s: float
+
+    def people(self) -> tuple[str, ...]:
+        return (self.who,)
+
+    def words(self) -> str:
+        return f"{self.who}, never in {self.room}, talks into it and asks for its lines for {self.for_s:.1f} s"
+
+
 AnyStep = (
     Say
     | Join
@@ -206,6 +218,7 @@ AnyStep = (
     | SwizzleClog
     | Liars
     | Replayer
+    | Intrusion
 )
 
 
@@ -293,6 +306,9 @@ class _Drawing:
             for _ in range(rng.randint(1, 3)):
                 steps += draw_kind(self)
         steps.sort(key=lambda step: step.at_s)
+        # Who intrudes must never have been a member: those who were may be told lines that were said before they left.
+        entering = {(step.who, step.room) for step in steps if isinstance(step, Join)}
+        steps = [s for s in steps if not isinstance(s, Intrusion) or (s.who, s.room) not in entering]
         return Plan(
             seed=self.seed,
             people=self.people,
@@ -442,6 +458,15 @@ def _replayer(drawing: _Drawing) -> list[AnyStep]:
     return [Replayer(at_s=drawing.moment(), for_s=drawing.lasts_s, every_s=drawing.rng.choice((0.05, 0.5)))]
 
 
+def _intrusion(drawing: _Drawing) -> list[AnyStep]:
+    rng = drawing.rng
+    pairs = [(who, room) for room, members in drawing.rooms.items() for who in drawing.people if who not in members]
+    if not pairs:
+        return []
+    who, room = rng.choice(pairs)
+    return [Intrusion(at_s=drawing.moment(), who=who, room=room, for_s=drawing.span(), every_s=rng.choice((0.5, 3.0)))]
+
+
 _KINDS: Final[tuple[Callable[[_Drawing], list[AnyStep]], ...]] = (
     _crash,
     _quit,
@@ -458,4 +483,5 @@ _KINDS: Final[tuple[Callable[[_Drawing], list[AnyStep]], ...]] = (
     _swizzle_clog,
     _liars,
     _replayer,
+    _intrusion,
 )

@@ -1,16 +1,18 @@
 """Plays a plan in a world: everybody comes in peace, then the plan's steps, then all faults stop and all must agree again."""
 
 import asyncio
+import math
 import traceback
 from collections.abc import Coroutine
 from contextlib import AbstractContextManager
 from typing import Any
 
+from dhtchat.app.inspection import Inspection
 from dhtchat.chat import intents
 from dhtchat.limits import BACKOFF_MAX_S, PRESENCE_TTL_S
 
 from . import plans
-from .hostile import Conspiracy, Replayer
+from .hostile import Conspiracy, Intruder, Replayer
 from .watching import RunWatch
 from .world import Person, World
 
@@ -188,6 +190,8 @@ class Playing:
                 conspiracy.silence()
             case plans.Replayer(every_s=every_s):
                 await self._until_end(Replayer(self.world).run(every_s=every_s))
+            case plans.Intrusion(who=who, room=room, for_s=for_s, every_s=every_s):
+                await self._until_end(Intruder(self.world, self.world.people[who], room).run(every_s=every_s), for_s)
 
     def _address(self, name: str) -> str:
         if name == plans.BOOTSTRAP:
@@ -206,10 +210,11 @@ class Playing:
         with fault:
             await self._last(for_s)
 
-    async def _until_end(self, body: Coroutine[Any, Any, None]) -> None:
+    async def _until_end(self, body: Coroutine[Any, Any, None], for_s: float = math.inf) -> None:
         """Cut short when all faults stop."""
+        left_s = self._begin_s + self.plan.lasts_s - self.world.loop.time()
         try:
-            async with asyncio.timeout(max(0.0, self._begin_s + self.plan.lasts_s - self.world.loop.time())):
+            async with asyncio.timeout(max(0.0, min(for_s, left_s))):
                 await body
         except TimeoutError:
             pass
@@ -237,33 +242,39 @@ class Playing:
         return not self._differences()
 
     def _differences(self) -> list[str]:
-        """Whoever lacks a line that somebody else in the same talk has, and whoever still follows up on one."""
+        """Who lacks a line that somebody else in the same talk has, who still follows up on one, and who is wrong about who
+        is in a room."""
+        inside = {name: p.node.inspection for name, p in self.world.people.items() if p.node and p.node.is_online}
+        names = {inspection.peer: name for name, inspection in inside.items()}
+        held = {name: _lines(inspection) for name, inspection in inside.items()}
+        for inspection in inside.values():
+            for conversation, peer in inspection.private_conversations().items():
+                if peer in names:  # who has not heard of a private talk yet lacks all of it
+                    held[names[peer]].setdefault(conversation, set())
         found = []
-        held = {person.name: _lines(person) for person in self.world.people.values()}
         for conversation in sorted({talk for talks in held.values() for talk in talks}):
             parties = {name: talks[conversation] for name, talks in held.items() if conversation in talks}
-            everything = set().union(*parties.values())
+            everything: set[bytes] = set().union(*parties.values())
             found += [
                 f"{name} lacks {len(everything) - len(lines)} of {len(everything)} lines of {conversation.hex()[:8]}"
                 for name, lines in parties.items()
                 if lines != everything
             ]
-        for person in self.world.people.values():
-            if person.node is not None and person.node.is_online:
-                for lines_owed in person.node.inspection.owed_privately().values():
-                    found.append(f"{person.name} still follows up on {len(lines_owed)} private lines")
+        for name, inspection in inside.items():
+            if owed := sum(map(len, inspection.owed_privately().values())):
+                found.append(f"{name} still follows up on {owed} private lines")
+            for room, members in inspection.members().items():
+                really = {other.peer for other in inside.values() if room in other.room_conversations()}
+                if members != really:
+                    found.append(f"{name} sees {len(members)} in {room}, where {len(really)} are")
         return found
 
 
 _TYPED = (plans.Say, plans.Join, plans.Part, plans.Topic, plans.Away, plans.Quit)
 
 
-def _lines(person: Person) -> dict[bytes, set[bytes]]:
-    """Per talk that concerns a person now, what lies on their disk. A private talk that is not there yet counts as empty
-    with the other side, and shows up there as something still followed up on."""
-    if person.node is None or not person.node.is_online:
-        return {}
-    inspection = person.node.inspection
+def _lines(inspection: Inspection) -> dict[bytes, set[bytes]]:
+    """Per talk that concerns a person now, what lies on their disk."""
     lines: dict[bytes, set[bytes]] = {talk: set() for talk in inspection.conversations()}
     for row in inspection.statements():
         if row.conversation in lines:

@@ -21,8 +21,8 @@ from .world import Person, World
 SAMPLE_S = 1.0
 """How often the replicas are looked at: a record that went back stays so until its owner refreshes it, tens of seconds."""
 
-WATCHED = ("read-your-writes", "status-never-back", "nothing-kept-back")
-"""Invariants that are checked here and nowhere else."""
+WATCHED = ("read-your-writes", "status-never-back", "nothing-kept-back", "members-only")
+"""Invariants that are checked while a run goes on, and nowhere else; the last one by `hostile.Intruder`."""
 
 _ORDER = ("queued", "sent", "stored", "delivered", "read")
 

@@ -146,7 +146,7 @@ class Person(Player):
         self.node: ChatNode | None = None
         self._world = world
         self._process: asyncio.Task[None] | None = None
-        self._commands: set[asyncio.Task[None]] = set()
+        self._commands: dict[asyncio.Task[None], None] = {}
         self._registered = False
 
     # --- life ---
@@ -242,6 +242,7 @@ class Person(Player):
 
     async def _end(self) -> None:
         process = self._process
+        self.node = None  # nobody types into a process that is on its way out
         for command in list(self._commands):
             command.cancel()
         if process is not None:
@@ -260,11 +261,11 @@ class Person(Player):
         """What a process does ends with it at the latest."""
         assert self._process is not None
         task = self._world.spawn(body, f"command-of-{self.name}")
-        self._commands.add(task)
+        self._commands[task] = None
         try:
             await asyncio.wait([task, self._process], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._commands.discard(task)
+            self._commands.pop(task, None)
             if not task.done():
                 task.cancel()
                 await asyncio.wait([task])

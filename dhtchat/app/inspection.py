@@ -63,6 +63,14 @@ class Inspection:
         """The talks that concern it now: its rooms and all private ones."""
         return [talk.id for talk in self._talks]
 
+    def private_conversations(self) -> dict[bytes, PeerId]:
+        """The private ones of them, and with whom."""
+        return {talk.id: talk.peer for talk in self._talks if talk.direct}
+
+    def members(self) -> dict[str, set[PeerId]]:
+        """Who is in its rooms as far as it knows, itself included."""
+        return {joined.room.name: {*joined.room.people(), self.peer} for joined in self._rooms.joined()}
+
     def receipts(self) -> dict[bytes, set[bytes]]:
         """Per statement on its disk, the keys of the people who said that they have it on theirs."""
         return self._core.store.receipts(row.id for row in self.statements())

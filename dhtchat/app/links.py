@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dhtchat.app.core import Core
 from dhtchat.errors import NetworkTrouble
 from dhtchat.ids import DeviceId, Endpoint, PeerDevice, PeerId
-from dhtchat.limits import ADDRESS_REFRESH_S, DEVICES_PER_OWNER_MAX, LOOKUPS_AT_ONCE
+from dhtchat.limits import ADDRESS_RECHECK_S, ADDRESS_REFRESH_S, DEVICES_PER_OWNER_MAX, LOOKUPS_AT_ONCE
 from dhtchat.peer.pool import LinkPool
 from dhtchat.records.envelope import Signed
 from dhtchat.records.presence import Presence, presence_key
@@ -74,7 +74,18 @@ class LinkKeeper:
 
     async def _read_due(self, people: set[PeerId], members: set[PeerDevice]) -> None:
         now_s = self._core.now_s()
-        due = [peer for peer in sorted(people) if self._is_due(peer, members, now_s)]
+        linked: dict[PeerId, set[PeerDevice]] = {}
+        for link in self._pool.links():
+            linked.setdefault(link.author.peer, set()).add(link.author.who)
+        wanted: dict[PeerId, set[PeerDevice]] = {}
+        for member in members:
+            wanted.setdefault(member.peer, set()).add(member)
+        nobody: set[PeerDevice] = set()
+        due = [
+            peer
+            for peer in sorted(people)
+            if self._is_due(peer, wanted.get(peer, nobody), linked.get(peer, nobody), now_s)
+        ]
         limit = asyncio.Semaphore(LOOKUPS_AT_ONCE)
 
         async def read(peer: PeerId) -> None:
@@ -85,16 +96,14 @@ class LinkKeeper:
             for peer in due:
                 group.create_task(read(peer))
 
-    def _is_due(self, peer: PeerId, members: set[PeerDevice], now_s: float) -> bool:
+    def _is_due(self, peer: PeerId, wanted: set[PeerDevice], linked: set[PeerDevice], now_s: float) -> bool:
         age_s = now_s - self._read_at_s.get(peer, float("-inf"))
         if peer == self._core.me.peer:
-            return age_s >= 6 * ADDRESS_REFRESH_S  # another device of ours dials us as well
-        linked = {link.author.who for link in self._pool.links_of(peer)}
-        wanted = {member for member in members if member.peer == peer}
+            return age_s >= ADDRESS_RECHECK_S  # another device of ours dials us as well
         if wanted - linked - self._found.keys():
             return age_s >= 1.0  # somebody new, whose address we do not have
         satisfied = bool(linked) and wanted <= linked
-        return age_s >= (6 * ADDRESS_REFRESH_S if satisfied else ADDRESS_REFRESH_S)
+        return age_s >= (ADDRESS_RECHECK_S if satisfied else ADDRESS_REFRESH_S)
 
     async def read_now(self, peer: PeerId) -> None:
         """Read somebody's presence because a user asks."""

@@ -145,6 +145,7 @@ class ChatNode:
             parameters=settings.parameters,
             node_key=self._folder.load_key("node", runtime.random),
             storage=storage,
+            client=True,  # until the login: whoever mistypes a password shall not be in everybody's tables
         )
         await self._stack.enter_async_context(self._dht)
         await self._listen()
@@ -179,6 +180,8 @@ class ChatNode:
 
     async def log_in(self, login: Login, password: str) -> None:
         """Open the account. Raises as `accounts.log_in` does, and `NoBootstrapAnswered` when alone without a copy."""
+        if self._nobody is not None:
+            await self._dht.take_part()  # nobody is there to be misled, and our own disk is all there is to ask
         try:
             account = await log_in(
                 self._dht, login, password, parameters=self._settings.parameters, runtime=self._runtime
@@ -247,6 +250,7 @@ class ChatNode:
         core = self._core
         self._tasks = await self._stack.enter_async_context(_Owned())
         self._spawn(core.journal.run(), "journal")
+        await self._dht.take_part()
         await self._people.load()
         await self._talks.load()
         for talk in self._talks:
@@ -373,6 +377,7 @@ class ChatNode:
             self._dht.drop_all(timeout_s=GOODBYE_TIMEOUT_S),
             self._pool.close_all("leaving", timeout_s=GOODBYE_TIMEOUT_S),
         )
+        self._dht.say_goodbye()
 
     def _own_records(self, *, gone: bool = False) -> list[Signed[Any]]:
         """Presence and memberships, freshly signed for neighbours."""
@@ -702,7 +707,7 @@ class ChatNode:
             await asyncio.sleep(wait_s)
         if talk.direct:
             self._exchange.say(talk, Say(text, action), [talk.peer])
-            self._keeper.poke()
+            self._core.journal.after(self._keeper.poke)  # only then is it in the outbox, and its reader wanted
         else:
             joined = self._rooms.get(talk.id)
             if joined is None:

@@ -154,6 +154,10 @@ class People:
         except NetworkTrouble:
             standing = Standing.UNKNOWN
         else:
+            if name == self._core.me.name and any(record.key == peer for record in reading.records):
+                # Somebody goes by our name who has a claim to it: after a split both of us had it. The votes may long be
+                # settled, so that nothing is contested any more.
+                self._warn_conflict(name)
             if reading.owner is not None and reading.owner.key == peer:
                 standing = Standing.RIGHTFUL
             else:
@@ -172,14 +176,9 @@ class People:
         if reading.owner is not None and self.key_changed(name, reading):
             self._checked.pop((name, PeerId(self._pins[name].peer)), None)
             self._warn_key_changed(name, PeerId(reading.owner.key))
-        if reading.decision.contested and (mine or name in self._pins):
-            self._warn_once(
-                "name-conflict",
-                name,
-                PeerId(b""),
-                f"two people hold the name {name}",
-                "Compare fingerprints with /whois; name#fingerprint addresses one of them.",
-            )
+        lost = mine and reading.owner is not None and reading.owner.key != self._core.me.peer
+        if lost or (reading.decision.contested and (mine or name in self._pins)):
+            self._warn_conflict(name)
         return reading
 
     def _remember(self, name: str, peer: PeerId, standing: Standing) -> None:
@@ -195,6 +194,15 @@ class People:
         if name not in self._pins:
             self._pins[name] = StoredPerson(name, peer, int(self._core.wall_s()), ignored=False)
             self._core.journal.write(keep_person(self._pins[name]))
+
+    def _warn_conflict(self, name: str) -> None:
+        self._warn_once(
+            "name-conflict",
+            name,
+            PeerId(b""),
+            f"two people hold the name {name}",
+            "Compare fingerprints with /whois; name#fingerprint addresses one of them.",
+        )
 
     def _warn_key_changed(self, name: str, peer: PeerId) -> None:
         self._warn_once(

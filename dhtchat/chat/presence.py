@@ -41,6 +41,8 @@ class Attendance:
         """The name each linked device proved."""
         self._broken: dict[PeerDevice, _Broken] = {}
         self._shown: dict[PeerId, str] = {}
+        self._quiet_until_s = float("-inf")
+        """Before then nothing changes by itself."""
 
     def listed(self, records: Iterable[tuple[Signed[UserListing], float]], now_s: float) -> list[PresenceChange]:
         """A complete reading of the directory, (record, life in seconds) each."""
@@ -51,7 +53,7 @@ class Attendance:
         self._listed.reconcile(found, self._linked, now_s)
         # A presence record is read rarely and outlives a goodbye that we were not told: who is online is in the directory.
         self._present.reconcile(found, self._linked, now_s)
-        return self.tick(now_s)
+        return self._look(now_s)
 
     def announced(self, record: Signed[Presence], *, life_s: float, now_s: float) -> list[PresenceChange]:
         """A presence record, from its owner or a replica."""
@@ -61,21 +63,24 @@ class Attendance:
             self._broken.pop(who, None)
             # Who says goodbye to us has not necessarily reached the directory yet.
             self._listed.bury(who, record.body.sequence, until_s=now_s + record.body.ttl_s + CLOCK_SKEW_S)
-        return self.tick(now_s)
+        return self._look(now_s)
 
     def link_up(self, who: PeerDevice, name: str, now_s: float) -> list[PresenceChange]:
         self._linked[who] = name
         self._broken.pop(who, None)
-        return self.tick(now_s)
+        return self._look(now_s)
 
     def link_down(self, who: PeerDevice, now_s: float, wall_s: float, *, on_purpose: bool) -> list[PresenceChange]:
         """`on_purpose`: the other side closed it and may well be online."""
         if self._linked.pop(who, None) and not on_purpose:
             self._broken[who] = _Broken(now_s, wall_s)
-        return self.tick(now_s)
+        return self._look(now_s)
 
     def tick(self, now_s: float) -> list[PresenceChange]:
         """What changed by now. Call it now and then: records die and grace ends without any event."""
+        return self._look(now_s) if now_s >= self._quiet_until_s else []
+
+    def _look(self, now_s: float) -> list[PresenceChange]:
         self._listed.expire(now_s)
         self._present.expire(now_s)
         known = {entry.who for entry in self._known()} if self._broken else set()
@@ -88,6 +93,8 @@ class Attendance:
         left = [PresenceChange(peer, name, online=False) for peer, name in self._shown.items() if peer not in online]
         came = [PresenceChange(peer, name, online=True) for peer, name in online.items() if peer not in self._shown]
         self._shown = online
+        ends_s = min((entry.expires_s for entry in self._known()), default=float("inf"))
+        self._quiet_until_s = now_s if self._broken else ends_s  # grace is short: no need to know when it ends
         return left + came
 
     def online(self, now_s: float) -> dict[PeerId, str]:

@@ -11,6 +11,7 @@ from dhtchat.limits import ENDPOINTS_CACHED, NODE_ID_BYTES
 _PORT_BYTES: Final = 2
 _PACKED_LENGTHS: Final = frozenset({4 + _PORT_BYTES, 16 + _PORT_BYTES})
 """An IPv4 or IPv6 address and a port."""
+PACKED_CONTACT_LENGTHS: Final = frozenset(NODE_ID_BYTES + length for length in _PACKED_LENGTHS)
 
 
 class Contact(NamedTuple):
@@ -46,14 +47,9 @@ def pack_contact(contact: Contact) -> bytes:
     return contact.node_id + pack_endpoint(contact.endpoint)
 
 
-@functools.lru_cache(maxsize=ENDPOINTS_CACHED)
 def unpack_contact(packed: bytes) -> Contact:
     """The reverse, or `MalformedMessage`."""
     return Contact(NodeId(packed[:NODE_ID_BYTES]), unpack_endpoint(packed[NODE_ID_BYTES:]))
-
-
-def is_packed_contact(packed: bytes) -> bool:
-    return len(packed) - NODE_ID_BYTES in _PACKED_LENGTHS
 
 
 @functools.lru_cache(maxsize=ENDPOINTS_CACHED)
@@ -64,6 +60,13 @@ def is_callable(endpoint: Endpoint) -> bool:
     except ValueError:
         return False
     return endpoint.port > 0 and not (address.is_multicast or address.is_unspecified or "%" in endpoint.host)
+
+
+@functools.lru_cache(maxsize=ENDPOINTS_CACHED)
+def callable_contact(packed: bytes) -> Contact | None:
+    """The contact, unless no node can be behind its address."""
+    contact = unpack_contact(packed)
+    return contact if is_callable(contact.endpoint) else None
 
 
 def plain_endpoint(host: str, port: int) -> Endpoint:

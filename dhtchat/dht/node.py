@@ -35,6 +35,7 @@ from dhtchat.limits import (
     CONTACTS_REMEMBERED_MAX,
     PROBE_CONTACTS,
     REJOIN_ADDRESSES,
+    RPC_TIMEOUT_S,
     SELF_LOOKUP_FIRST_S,
     TABLE_REFRESH_S,
 )
@@ -190,10 +191,24 @@ class DhtNode:
         self._spawn(self._publisher.run())
         self._spawn(self._refresh_table())
         if not self._client:
-            self._upkeep.start()
-            self._spawn(self._upkeep.run_looks())
-            self._spawn(self._upkeep.run_handoffs())
+            self._begin_upkeep()
         return self._address
+
+    def _begin_upkeep(self) -> None:
+        self._upkeep.start()
+        self._spawn(self._upkeep.run_looks())
+        self._spawn(self._upkeep.run_handoffs())
+
+    async def take_part(self) -> None:
+        """From a client to a full node: others may know us now, and ask us. Nothing for one that is full already."""
+        if self._client:
+            self._client = self._protocol.client = False
+            self._begin_upkeep()
+            await self._rejoin()
+
+    def say_goodbye(self) -> None:
+        """Stop answering and tell the others, who need not find out by waiting for us. Before leaving the block."""
+        self._protocol.say_goodbye()
 
     @property
     def address(self) -> Endpoint:
@@ -237,9 +252,7 @@ class DhtNode:
     async def bootstrap(self, addresses: Sequence[NodeAddress]) -> BootstrapReport:
         """Join through any of these, at any time again. Raises `NoBootstrapAnswered` when none has a node of ours."""
         tried = list(dict.fromkeys(addresses))[:BOOTSTRAP_ADDRESSES_MAX]
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._greet(address)) for address in tried]
-        answers = [(address, task.result()) for address, task in zip(tried, tasks, strict=True)]
+        answers = [(address, greeted) for address, greeted in zip(tried, await self._greet_all(tried), strict=True)]
         answered = {address: answer for address, answer in answers if isinstance(answer, HelloAnswer)}
         failed = [(address, answer) for address, answer in answers if isinstance(answer, str)]
         if not answered:
@@ -247,6 +260,24 @@ class DhtNode:
         seen_as = Counter(answer.observed for answer in answered.values())
         await self._rejoin()
         return BootstrapReport(tuple(answered), tuple(failed), seen_as.most_common(1)[0][0])
+
+    async def _greet_all(self, addresses: Sequence[NodeAddress]) -> list[HelloAnswer | str]:
+        """All at once. When somebody has answered, the others have a moment more: of those remembered from yesterday some
+        are gone, and nobody shall wait for all their tries."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._greet(address)) for address in addresses]
+            waiting = set(tasks)
+            timeout_s = None
+            while waiting:
+                done, waiting = await asyncio.wait(waiting, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+                if not done:
+                    break
+                if any(isinstance(task.result(), HelloAnswer) for task in done):
+                    timeout_s = RPC_TIMEOUT_S
+            for task in waiting:
+                task.cancel()
+        silent = [f"{address.endpoint} does not answer" for address in addresses]
+        return [why if task in waiting else task.result() for task, why in zip(tasks, silent, strict=True)]
 
     async def _greet(self, address: NodeAddress) -> HelloAnswer | str:
         """Who is at an address a user named, or why nobody is: the first numeric address of the host that works."""

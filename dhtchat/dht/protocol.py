@@ -9,6 +9,7 @@ What this file guards:
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
@@ -187,7 +188,8 @@ class DhtProtocol(KademliaProtocol):
         self._runtime = runtime
         self._parameters = parameters
         self._node_key = node_key
-        self._client = client
+        self.client = client
+        self._leaving = False
         self._spawn = spawn
         self._tag = parameters.network_id[:NETWORK_TAG_BYTES]
         self._open: dict[bytes, _OpenRequest] = {}
@@ -227,11 +229,13 @@ class DhtProtocol(KademliaProtocol):
             self.statistics["answer-unknown"] += 1
         elif isinstance(frame.message, wire.Answer):
             self._accept_answer(frame.message_id, frame.message, sender)
-        elif self._client:
+        elif self.client or self._leaving:
             self.statistics["asked-a-client"] += 1
         elif frame.message.network != self._tag:
             self.statistics["request-other-network"] += 1
             self._send(frame.message_id, wire.Refused(self.own_id, wire.Refusal.OTHER_NETWORK), addr)
+        elif isinstance(frame.message, wire.Leaving):
+            self._on_leaving(frame.message.sender, sender)
         else:
             self._notice(frame.message.sender, sender)
             self._serve(frame.message_id, frame.message, sender, addr)
@@ -407,7 +411,7 @@ class DhtProtocol(KademliaProtocol):
 
     @property
     def _sender(self) -> bytes:
-        return b"" if self._client else self.own_id
+        return b"" if self.client else self.own_id
 
     # --- answering ----------------------------------------------------------------------------------------------------
 
@@ -449,7 +453,7 @@ class DhtProtocol(KademliaProtocol):
 
     def rpc_find_node(self, asker: bytes, target: bytes, sender: Endpoint) -> wire.Answer:
         near = self.router.nearest(target, self.ksize, exclude=asker)
-        usable = [c for c in near if same_family(c.endpoint, sender) and is_callable(c.endpoint)]
+        usable = [c for c in near if is_callable(c.endpoint) and same_family(c.endpoint, sender)]
         return wire.Nodes(self.own_id, [pack_contact(contact) for contact in usable[:FIND_REPLY_CONTACTS_MAX]])
 
     def rpc_find_claims(self, key: RecordKey, start: int) -> wire.Answer:
@@ -567,6 +571,25 @@ class DhtProtocol(KademliaProtocol):
             self.on_entered(contact)
         else:  # a full bucket keeps those who live (the paper's §2.2); one who is dead makes way, see `_miss`
             self._admit(self.router.eldest_beside(contact), prove=False)
+
+    def say_goodbye(self) -> None:
+        """Answer nobody from now on and tell the contacts, so that their lookups need not find out by waiting."""
+        self._leaving = True
+        if self.client:
+            return
+        message_id = self._runtime.random.randbytes(DATAGRAM_ID_BYTES)
+        for contact in self.router.contacts():
+            self._send(message_id, wire.Leaving(self._tag, self._sender), self._address_of(contact.endpoint))
+
+    def _on_leaving(self, node_id: bytes, sender: Endpoint) -> None:
+        """Anybody can write a sender's address on a datagram: one ping, and who answers it stays."""
+        contact = Contact(NodeId(node_id), sender)
+        if self.router.find(contact.node_id) == contact and self._admissions.take(self._runtime.clock.monotonic()):
+            self._spawn(self._see_off(contact))
+
+    async def _see_off(self, contact: Contact) -> None:
+        with contextlib.suppress(NetworkTrouble):
+            await self.call_ping(contact, tries=1)
 
     def _miss(self, contact: Contact) -> None:
         """It did not answer, in all the tries it had."""

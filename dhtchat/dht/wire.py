@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from dhtchat.crypto.identity import SIGNATURE_BYTES
-from dhtchat.dht.contact import Contact, is_callable, is_packed_contact, unpack_contact, unpack_endpoint
+from dhtchat.dht.contact import PACKED_CONTACT_LENGTHS, Contact, callable_contact, unpack_endpoint
 from dhtchat.errors import MalformedMessage
 from dhtchat.ids import KEY_BYTES
 from dhtchat.limits import (
@@ -106,6 +106,10 @@ class Store(Request, frozen=True, tag="store"):
     remaining_ms: RemainingMs | None
 
 
+class Leaving(Request, frozen=True, tag="leaving"):
+    """I shall not answer from now on. Not answered; who gets it asks once whether it is true."""
+
+
 # --- answers ----------------------------------------------------------------------------------------------------------
 
 
@@ -137,13 +141,12 @@ class Nodes(Answer, frozen=True, tag="nodes"):
     nodes: Annotated[list[bytes], Meta(max_length=FIND_REPLY_CONTACTS_MAX)]
 
     def __post_init__(self) -> None:
-        if not all(map(is_packed_contact, self.nodes)):
+        if not PACKED_CONTACT_LENGTHS.issuperset(map(len, self.nodes)):
             raise ValueError("something that is no contact")
 
     def contacts(self) -> list[Contact]:
         """Those that a node can be behind."""
-        named = map(unpack_contact, self.nodes)
-        return [contact for contact in named if is_callable(contact.endpoint)]
+        return [contact for contact in map(callable_contact, self.nodes) if contact is not None]
 
 
 class Claims(Answer, frozen=True, tag="claims"):
@@ -223,7 +226,7 @@ class Frame(NamedTuple):
     message: Message | None
 
 
-_request_decoder: Final = msgspec.msgpack.Decoder(Ping | Hello | FindNode | FindClaims | FindEntries | Store)
+_request_decoder: Final = msgspec.msgpack.Decoder(Ping | Hello | FindNode | FindClaims | FindEntries | Store | Leaving)
 _answer_decoders: Final[dict[type[Answer], msgspec.msgpack.Decoder[Any]]] = {
     answer: msgspec.msgpack.Decoder(answer | Refused) for answer in ANSWER_TO.values()
 }

@@ -13,8 +13,9 @@ exactly as it crossed the channel, its length included. The label and network_id
 signature of ours has it. A proof frame names identity and device key by carrying the device certificate.
 
 What each part is for: T has the TLS certificate, so whoever sits in the middle, with another one, can pass nothing on;
-T has both nonces, so an old proof does not fit; the two labels keep a proof from being sent back; the server's device key
-keeps a proof made for one peer from being forwarded to another. The client judges the server before it says who it is.
+T has the other side's nonce, so an old proof does not fit; the two labels keep a proof from being sent back; the
+server's device key keeps a proof made for one peer from being forwarded to another. The client judges the server before
+it says who it is.
 
 | state           | what comes               | what follows                                   | next            |
 |-----------------|--------------------------|------------------------------------------------|-----------------|

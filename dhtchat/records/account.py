@@ -1,5 +1,6 @@
 """An account: who owns a user name, and what a login from any machine needs, sealed. Durable."""
 
+import functools
 import random
 from typing import Annotated, ClassVar
 
@@ -9,7 +10,7 @@ from dhtchat.crypto.identity import SigningKey, mailbox_key_of
 from dhtchat.crypto.password import SEALED_SEED_BYTES, Kdf, Locked, lock_seed, unlock_seed
 from dhtchat.errors import MalformedRecord
 from dhtchat.ids import KEY_BYTES, RecordKey, is_folded_name, labelled_hash
-from dhtchat.limits import NAME_CHARACTERS_MAX, NODE_ID_BYTES, SALT_BYTES
+from dhtchat.limits import NAME_CHARACTERS_MAX, NODE_ID_BYTES, PLACES_CACHED, SALT_BYTES
 from dhtchat.parameters import NetworkParameters
 from dhtchat.records.claims import NONCE_MAX, claim_id_of, find_nonce
 from dhtchat.records.envelope import Body, Key, Sequence, Signed, UnixSeconds, sign_body
@@ -42,6 +43,7 @@ class Account(Body, frozen=True):
         return claim_id_of(self.KIND, self.name, key, self.nonce)
 
 
+@functools.lru_cache(maxsize=PLACES_CACHED)
 def account_key(name: str) -> RecordKey:
     """Where the account of `name` lies in the DHT."""
     return RecordKey(labelled_hash("key", b"account", name.encode())[:NODE_ID_BYTES])

@@ -5,6 +5,7 @@ whole set agrees on somebody else, see `Decision.certain`). The owner is who has
 majority the smallest claim id among those that have a vote: docs/decisions/0003-votes.md says why only those count.
 """
 
+import functools
 import hashlib
 import itertools
 from collections import Counter
@@ -12,11 +13,13 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from dhtchat.ids import labelled_hash
+from dhtchat.limits import PLACES_CACHED
 
 NONCE_MAX: Final = 2**62
 """Nonces on the wire stay below; msgspec checks bounds in an int64 only."""
 
 
+@functools.lru_cache(maxsize=PLACES_CACHED)
 def claim_id_of(kind: str, name: str, owner: bytes, nonce: int) -> bytes:
     """32 bytes, constant over all later versions of a record."""
     return labelled_hash("claim", kind.encode(), name.encode(), owner, nonce.to_bytes(8, "big"))
@@ -27,6 +30,7 @@ def _work_subject(kind: str, name: str, owner: bytes, network_id: bytes) -> byte
     return labelled_hash("work", network_id, kind.encode(), name.encode(), owner)
 
 
+@functools.lru_cache(maxsize=PLACES_CACHED)
 def work_bits(kind: str, name: str, owner: bytes, nonce: int, network_id: bytes) -> int:
     """Leading zero bits of a claim's proof of work: SHA-256 over its subject and the nonce."""
     work = hashlib.sha256(_work_subject(kind, name, owner, network_id) + nonce.to_bytes(8, "big")).digest()

@@ -1,7 +1,9 @@
 """The kinds of record the DHT stores, and the one way in for their bytes."""
 
+import functools
+
 from dhtchat.errors import MalformedRecord
-from dhtchat.limits import RECORD_BYTES_MAX
+from dhtchat.limits import RECORD_BYTES_MAX, RECORDS_OPENED_CACHED_MAX
 from dhtchat.records.account import Account
 from dhtchat.records.envelope import Signed, open_signed, peek_envelope
 from dhtchat.records.listing import RoomListing, UserListing
@@ -20,8 +22,13 @@ SOFT_KINDS = (Presence, Membership, UserListing, RoomListing)
 _BY_NAME = {kind.KIND: kind for kind in (*DURABLE_KINDS, *SOFT_KINDS)}
 
 
+@functools.lru_cache(maxsize=RECORDS_OPENED_CACHED_MAX)
 def open_record(raw: bytes, network_id: bytes) -> Record:
-    """Verify and decode what the DHT holds. Raises `MalformedRecord` or `BadSignature` and nothing else."""
+    """Verify and decode what the DHT holds. Raises `MalformedRecord` or `BadSignature` and nothing else.
+
+    Remembers what holds, because the same bytes come from every replica and by every way; what does not hold is not
+    remembered: bad bytes are free to make, good ones are not.
+    """
     if len(raw) > RECORD_BYTES_MAX:  # before anything is copied out of it
         raise MalformedRecord(f"a record of {len(raw)} bytes, at most {RECORD_BYTES_MAX} allowed")
     kind = _BY_NAME.get(peek_envelope(raw).kind)

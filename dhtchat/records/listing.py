@@ -3,6 +3,7 @@
 A listing is a hint: whoever shows it checks the name against the account or the genesis first.
 """
 
+import functools
 from typing import Annotated, ClassVar
 
 from msgspec import Meta
@@ -70,11 +71,13 @@ class RoomListing(Body, frozen=True):
         return key + self.room
 
 
+@functools.cache
 def user_directory_key() -> RecordKey:
     """Where everybody who is online is listed."""
     return RecordKey(labelled_hash("key", b"directory", b"users")[:NODE_ID_BYTES])
 
 
+@functools.cache
 def room_directory_key() -> RecordKey:
     """Where the public rooms are listed."""
     return RecordKey(labelled_hash("key", b"directory", b"rooms")[:NODE_ID_BYTES])

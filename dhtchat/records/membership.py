@@ -1,11 +1,12 @@
 """Who is in a room. Soft; one entry per device of a member, under the room's id."""
 
+import functools
 from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
 from dhtchat.ids import RecordKey, RoomId, is_folded_name, labelled_hash
-from dhtchat.limits import NAME_CHARACTERS_MAX, NODE_ID_BYTES
+from dhtchat.limits import NAME_CHARACTERS_MAX, NODE_ID_BYTES, PLACES_CACHED
 from dhtchat.records.envelope import Body, Key, Sequence, UnixSeconds
 from dhtchat.records.soft import TtlSeconds
 
@@ -34,6 +35,7 @@ class Membership(Body, frozen=True):
         return key + self.device
 
 
+@functools.lru_cache(maxsize=PLACES_CACHED)
 def membership_key(room: RoomId) -> RecordKey:
     """Where the members of a room are listed."""
     return RecordKey(labelled_hash("key", b"membership", room)[:NODE_ID_BYTES])

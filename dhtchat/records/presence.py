@@ -1,5 +1,6 @@
 """Where a device can be reached. Soft; one entry per device, under its owner's identity."""
 
+import functools
 from typing import Annotated, ClassVar
 
 import msgspec
@@ -13,6 +14,7 @@ from dhtchat.limits import (
     HOST_CHARACTERS_MAX,
     NAME_CHARACTERS_MAX,
     NODE_ID_BYTES,
+    PLACES_CACHED,
 )
 from dhtchat.records.envelope import Body, Key, Sequence, UnixSeconds
 from dhtchat.records.soft import TtlSeconds
@@ -65,6 +67,7 @@ class Presence(Body, frozen=True):
         return key + self.device
 
 
+@functools.lru_cache(maxsize=PLACES_CACHED)
 def presence_key(peer: PeerId) -> RecordKey:
     """Where the devices of a person are announced."""
     return RecordKey(labelled_hash("key", b"presence", peer)[:NODE_ID_BYTES])

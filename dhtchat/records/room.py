@@ -1,5 +1,6 @@
 """What a room is: an immutable genesis record, claimed like a user name. Its hash is the room's id. Durable."""
 
+import functools
 import random
 from typing import Annotated, ClassVar, Literal
 
@@ -7,7 +8,7 @@ from msgspec import Meta
 
 from dhtchat.crypto.identity import SigningKey
 from dhtchat.ids import RecordKey, RoomId, is_folded_room, labelled_hash
-from dhtchat.limits import NODE_ID_BYTES, ROOM_NAME_CHARACTERS_MAX
+from dhtchat.limits import NODE_ID_BYTES, PLACES_CACHED, ROOM_NAME_CHARACTERS_MAX
 from dhtchat.parameters import NetworkParameters
 from dhtchat.records.claims import NONCE_MAX, claim_id_of, find_nonce
 from dhtchat.records.envelope import Body, Signed, UnixSeconds, sign_body
@@ -37,6 +38,7 @@ class RoomGenesis(Body, frozen=True):
         return claim_id_of(self.KIND, self.name, key, self.nonce)
 
 
+@functools.lru_cache(maxsize=PLACES_CACHED)
 def room_key(name: str) -> RecordKey:
     """Where the genesis of the room `name` (with its `#`) lies in the DHT."""
     return RecordKey(labelled_hash("key", b"room", name.encode())[:NODE_ID_BYTES])

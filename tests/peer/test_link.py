@@ -155,7 +155,7 @@ def test_uvloop_does_as_well(seed: int) -> None:
 
 async def test_a_slow_reader_makes_its_sender_wait_and_nobody_else(rng: random.Random) -> None:
     """Goal: 24 MiB for somebody who does not read cost the sender its bound. Method: count, then let them read."""
-    sizes = {"link_queue_bytes_max": 256 * 1024, "inbox_frames_max": 16, "inbox_bytes_max": 256 * 1024}
+    sizes: dict[str, Any] = {"link_queue_bytes_max": 256 * 1024, "inbox_frames_max": 16, "inbox_bytes_max": 256 * 1024}
     async with (
         Party(Person("alice", rng), rng, **sizes) as alice,
         Party(Person("bob", rng), rng, **sizes) as bob,
@@ -199,7 +199,7 @@ async def _send_all(link: Link, messages: list[PeerMessage]) -> None:
 
 
 async def test_a_reader_that_never_reads_is_dropped(rng: random.Random) -> None:
-    limits = {"link_queue_bytes_max": 128 * 1024, "link_stall_timeout_s": 0.3, "inbox_frames_max": 4}
+    limits: dict[str, Any] = {"link_queue_bytes_max": 128 * 1024, "link_stall_timeout_s": 0.3, "inbox_frames_max": 4}
     async with Party(Person("alice", rng), rng, **limits) as alice, Party(Person("bob", rng), rng, **limits) as bob:
         alice.want(await bob.listen())
         link = await alice.linked(bob)
@@ -215,7 +215,7 @@ async def test_a_reader_that_never_reads_is_dropped(rng: random.Random) -> None:
 
 async def test_a_slow_handler_is_no_silence(rng: random.Random) -> None:
     """Goal: while one side's handler sits on a message for several keep-alive timeouts, neither declares the other dead."""
-    limits = {"keepalive_interval_s": 0.1, "keepalive_timeout_s": 0.5, "inbox_frames_max": 4}
+    limits: dict[str, Any] = {"keepalive_interval_s": 0.1, "keepalive_timeout_s": 0.5, "inbox_frames_max": 4}
     async with Party(Person("alice", rng), rng, **limits) as alice, Party(Person("bob", rng), rng, **limits) as bob:
         alice.want(await bob.listen())
         here, there = await alice.linked(bob), await bob.linked(alice)
@@ -354,7 +354,7 @@ async def test_a_goodbye_nobody_answers_ends_all_the_same(rng: random.Random) ->
 
 async def test_silence_ends_a_link_on_both_sides(rng: random.Random) -> None:
     """Goal: a network that swallows everything without a word is noticed. Method: a relay that goes silent."""
-    limits = {"keepalive_interval_s": 0.1, "keepalive_timeout_s": 0.5}
+    limits: dict[str, Any] = {"keepalive_interval_s": 0.1, "keepalive_timeout_s": 0.5}
     async with Party(Person("alice", rng), rng, **limits) as alice, Party(Person("bob", rng), rng, **limits) as bob:
         await bob.listen()
         async with Pipe(bob.address) as pipe:
@@ -376,9 +376,9 @@ async def test_a_check_finds_out_at_once(rng: random.Random) -> None:
         async with Pipe(bob.address) as pipe:
             alice.want(bob, pipe.address)
             link = await alice.linked(bob)
-            assert await asyncio.gather(link.check(PATIENCE_S), link.check(PATIENCE_S)) == [True, True]
+            assert all(await asyncio.gather(link.check(PATIENCE_S), link.check(PATIENCE_S)))
             pipe.silent = True
-            assert await asyncio.gather(link.check(0.1), link.check(PATIENCE_S)) == [False, False]
+            assert not any(await asyncio.gather(link.check(0.1), link.check(PATIENCE_S)))
             assert not link.alive
             await until(lambda: alice.notes.reasons() == ["no answer to a check within 0.1 s"])
 

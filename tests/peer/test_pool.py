@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -77,8 +78,8 @@ async def test_two_who_dial_each_other_at_once_end_with_one_link(seed: int) -> N
             here, there = await settled(alice, bob)
             winner = here if here.dialled else there
             assert winner.alive
-            await until(lambda alice=alice, said=said: set(said["alice"]) <= set(alice.notes.texts()))
-            await until(lambda bob=bob, said=said: set(said["bob"]) <= set(bob.notes.texts()))
+            await until(lambda: set(said["alice"]) <= set(alice.notes.texts()))  # noqa: B023
+            await until(lambda: set(said["bob"]) <= set(bob.notes.texts()))  # noqa: B023
             assert set(alice.notes.reasons() + bob.notes.reasons()) <= {"duplicate"}
             statistics += alice.pool.statistics + bob.pool.statistics
     assert statistics["duplicate"] > 0, "no two ever raced"
@@ -274,7 +275,7 @@ async def test_links_that_die_young_do_not_make_us_dial_in_a_tight_circle(rng: r
 async def test_a_link_that_lasted_makes_us_forget_the_waits(rng: random.Random) -> None:
     source = Ceilings(1)
     source.asked = []
-    limits = {"keepalive_interval_s": 0.02, "keepalive_timeout_s": 0.1}
+    limits: dict[str, Any] = {"keepalive_interval_s": 0.02, "keepalive_timeout_s": 0.1}
     async with (
         Party(Person("alice", rng), source, backoff_first_s=0.001, backoff_max_s=0.02, **limits) as alice,
         Party(Person("bob", rng), rng, **limits) as bob,

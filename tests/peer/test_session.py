@@ -254,7 +254,9 @@ def test_a_client_proof_names_the_server_it_is_for() -> None:
 def test_a_client_that_meets_somebody_else_leaves_without_a_word(expected: str) -> None:
     """ "The client checks, and leaves if it expected somebody else." """
     other_device = Person("bob", random.Random(1), identity=BOB.identity)
-    wanted = {"device": {"expected_device": other_device.device}, "peer": {"expected_peer": ALICE.peer}}[expected]
+    wanted: dict[str, bytes] = (
+        {"expected_device": other_device.device} if expected == "device" else {"expected_peer": ALICE.peer}
+    )
     client, server = ALICE.client(NONCE_A, **wanted), BOB.server(NONCE_B, BOB_TLS)
     proof = reply(server.receive(unframe(client.start(BOB_TLS)), 0.0))
     with pytest.raises(ProofRefused, match=r"another (device|identity)"):
@@ -408,7 +410,7 @@ def session_in(role: str, state: State) -> ClientSession | ServerSession:
 
 ROLES_AND_STATES = [("client", state) for state in CLIENT_STATES] + [("server", state) for state in SERVER_STATES]
 _TALK_KINDS = {type(message).__name__: Heard for message in TALK}
-ALLOWED = {
+ALLOWED: dict[State, dict[str, type]] = {
     # What `ONE_OF_EACH` may do where. (Its proofs do not hold; that right ones are taken is tested above.)
     State.AWAITING_HELLO: {},
     State.PROOF_SENT: {"Welcome": Opened},

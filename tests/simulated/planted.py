@@ -100,10 +100,22 @@ def partition_loses_the_outbox() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def everybody_counts_as_a_member() -> Iterator[None]:
+    """Whoever asks for a room's lines gets them, and whoever talks into it is shown."""
+
+    async def may_share(node: ChatNode, talk: Talk, peer: PeerId) -> bool:
+        return True
+
+    with mock.patch.object(ChatNode, "_may_share", may_share):
+        yield
+
+
 PLANTED: Final[Mapping[str, Callable[[], contextlib.AbstractContextManager[None]]]] = {
     "replica-ignores-sequence-numbers": replica_ignores_sequence_numbers,
     "acknowledged-before-the-commit": acknowledged_before_the_commit,
     "duplicate-filter-forgets": duplicate_filter_forgets,
     "partition-loses-the-outbox": partition_loses_the_outbox,
     "restart-loses-the-outbox": restart_loses_the_outbox,
+    "everybody-counts-as-a-member": everybody_counts_as_a_member,
 }

@@ -44,7 +44,7 @@ def agree(nodes: int, seed: int) -> None:
 
 
 def test_sockets_and_virtual_time_agree(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
-    monkeypatch.setattr(steady_chat, "TALK_S", 15.0)
+    monkeypatch.setattr(steady_chat, "TALK_S", 10.0)
     agree(24, seed)
 
 
