@@ -240,6 +240,9 @@ class Listener:
 class Stream(asyncio.Transport):
     """One end of a TCP connection. Segments arrive in order, each after its delay, blocked ones are retransmitted."""
 
+    _start_tls_compatible = True
+    """What asyncio asks of a transport before it puts TLS on top of it."""
+
     def __init__(self, fabric: Fabric, local: Endpoint, remote: Endpoint) -> None:
         super().__init__()
         self._fabric = fabric

@@ -46,9 +46,7 @@ def outcomes(*runs: "subprocess.Popen[str]") -> list[list[object]]:
 @pytest.mark.parametrize(
     "scenario, real_tls", [("steady-chat", False), ("churn", False), ("partition-heal", False), ("steady-chat", True)]
 )
-def test_two_processes_with_different_hash_seeds_leave_the_same_trace(
-    scenario: str, real_tls: bool, seed: int
-) -> None:
+def test_two_processes_with_different_hash_seeds_leave_the_same_trace(scenario: str, real_tls: bool, seed: int) -> None:
     first, second = outcomes(
         start(scenario, seed=seed, hash_seed=1, real_tls=real_tls),
         start(scenario, seed=seed, hash_seed=2, real_tls=real_tls),
@@ -86,10 +84,11 @@ def test_another_python_leaves_the_same_trace(seed: int, tmp_path: Path) -> None
 
 def _other(name: str) -> str | None:
     """The path of another version than the one that runs this; a pyenv shim may be there and still not work."""
-    found = shutil.which(name)
-    if found is None:
-        return None
-    asked = subprocess.run(
-        [found, "-c", "import sys; print(sys.version_info[:2])"], capture_output=True, text=True, check=False
-    )
-    return found if asked.returncode == 0 and asked.stdout.strip() != str(sys.version_info[:2]) else None
+    hidden = sorted(Path.home().glob(f".pyenv/versions/*/bin/{name}"))
+    for found in filter(None, (shutil.which(name), *map(str, hidden))):
+        asked = subprocess.run(
+            [found, "-c", "import sys; print(sys.version_info[:2])"], capture_output=True, text=True, check=False
+        )
+        if asked.returncode == 0 and asked.stdout.strip() != str(sys.version_info[:2]):
+            return found
+    return None
