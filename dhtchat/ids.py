@@ -108,6 +108,11 @@ def fold_room(text: str) -> str:
     return name
 
 
+def fold_room_meant(text: str) -> str:
+    """`fold_room`, where nothing but a room can be meant: a shell takes `#lobby` for a comment, so `lobby` will do."""
+    return fold_room(text if text.strip().startswith("#") else f"#{text.strip()}")
+
+
 def is_folded_room(text: str) -> bool:
     """Whether a room name from the network is already in the one form that `fold_room` gives."""
     return text[:1] == "#" and 1 <= len(text) - 1 <= ROOM_NAME_CHARACTERS_MAX and _NAME_ALPHABET.issuperset(text[1:])

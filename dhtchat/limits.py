@@ -31,6 +31,10 @@ COMBINING_MARKS_MAX: Final = 4
 
 PASSWORD_CHARACTERS_MIN: Final = 10
 PASSWORD_CHARACTERS_MAX: Final = 1_000
+PASSWORD_TRIES: Final = 3
+"""At a terminal, as ssh has it."""
+TERMINAL_LINE_BYTES_MAX: Final = 4_095
+"""What a terminal in its line mode hands over of a longer line (N_TTY_BUF_SIZE on Linux; macOS has 1,024): cut already."""
 PASSWORD_SCORE_MIN: Final = 3
 """zxcvbn score: 3 is "safely unguessable: moderate protection from an offline attack"."""
 KDF_MEMORY_KIB_MAX: Final = 1_048_576
@@ -251,6 +255,8 @@ assert (
 )
 SYNC_DEVICES_MAX: Final = 1_024
 """Devices one comparison names."""
+FIRST_COMPARISON_S: Final = 3.0
+"""How long somebody who enters a room waits to hear what was said there before. Our guess: three dials on a bad line."""
 ANTI_ENTROPY_INTERVAL_S: Final = 5.0
 """One exchange with a random neighbour of each conversation. Our guess; the rooms issue makes it one a second."""
 HELD_MESSAGES_MAX: Final = 2_000

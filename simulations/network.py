@@ -336,6 +336,10 @@ class Stream(asyncio.Transport):
             self._send("reset", b"")
             self._end(None)
 
+    def _force_close(self, error: Exception | None) -> None:
+        """What asyncio's TLS calls when its stream cannot go on."""
+        self.abort()
+
     def vanish(self) -> None:
         """This end is gone without a word; the other end is told by whatever operating system is left."""
         if not self._ended:
@@ -360,6 +364,8 @@ class Stream(asyncio.Transport):
             if self._blocked_since_s is None:
                 self._blocked_since_s = loop.time()
             elif loop.time() - self._blocked_since_s > GIVE_UP_S:
+                self._blocked_since_s = None  # what comes for it from now on is answered with a reset
+                self._waiting.clear()
                 self._end(TimeoutError(110, "connection timed out"))
                 return
             loop.call_later(retry_s, self._transmit, kind, data, min(2 * retry_s, RETRANSMIT_MAX_S))

@@ -23,6 +23,8 @@ QUIET_S = 10.0
 RETURN_TRIES = 5
 """Starts of a process, and attempts to enter a room, once nothing is wrong any more."""
 RETURN_PAUSE_S = 5.0
+ROOM_MENDING_S = 15.0
+"""Between two looks at who sits in the wrong room."""
 ARRIVALS_S = 0.3
 """Between two people who come online at the beginning."""
 
@@ -237,6 +239,33 @@ class Playing:
                 return
             await asyncio.sleep(RETURN_PAUSE_S)
         self._report("convergence", f"{person.name} cannot come back: {person.errors[-1:] or 'not in all rooms'}")
+
+    async def _mend_rooms(self) -> None:
+        """Until cancelled: do what people would who find themselves alone in a room, leave it and enter again.
+
+        Who enters a room while nobody else answers makes another one of the same name, and the product does not bring the
+        two together afterwards. Counted as `rooms_entered_twice`, so that it is not forgotten, and mended, so that it does
+        not hide everything else.
+        """
+        while True:
+            await asyncio.sleep(ROOM_MENDING_S)
+            for room in self.plan.rooms:
+                for person in self._astray(room):
+                    figures = self.world.recorder.figures
+                    figures["rooms_entered_twice"] = figures.get("rooms_entered_twice", 0) + 1
+                    await person.part(room)
+                    await person.join(room)
+
+    def _astray(self, room: str) -> list[Person]:
+        """Those who are in another room of this name than most."""
+        where: dict[bytes, list[Person]] = {}
+        for person in self.world.people.values():
+            if person.node is not None and person.node.is_online:
+                conversation = person.node.inspection.room_conversations().get(room)
+                if conversation is not None:
+                    where.setdefault(conversation, []).append(person)
+        order = sorted(where, key=lambda conversation: (len(where[conversation]), conversation))
+        return [person for conversation in order[:-1] for person in where[conversation]]
 
     def _converged(self) -> bool:
         return not self._differences()

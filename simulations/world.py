@@ -202,6 +202,8 @@ class Person(Player):
 
     async def _read(self, node: ChatNode, boot: int) -> None:
         async for event in node.events():
+            if boot in self.crashes:
+                continue  # the screen went with the process: what is still on its way to it is seen by nobody
             self.seen.append(Seen(self._world.loop.time(), boot, event))
             self._world.fabric.note_event(f"{self.name} {type(event).__name__}")
             for watch in self._world.watches:

@@ -10,8 +10,8 @@ from dhtchat.app.remembered import load_remembered, save_remembered
 from dhtchat.app.settings import LOCAL_NODE, Settings
 from dhtchat.dht.node import DhtNode
 from dhtchat.errors import NoBootstrapAnswered
-from dhtchat.ids import Endpoint, NodeAddress
-from dhtchat.limits import CONTACTS_SAVE_DELAY_S
+from dhtchat.ids import Endpoint, NodeAddress, is_ip_address
+from dhtchat.limits import BOOTSTRAP_ADDRESSES_MAX, CONTACTS_SAVE_DELAY_S
 from dhtchat.runtime import Runtime
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ class Entry:
         self._settings = settings
         self._runtime = runtime
         self._path = path
-        self._remembered = load_remembered(path) if path else []
+        self._remembered = _load_all(path) if path else []
         self._dirty = asyncio.Event()
         self.observed: Endpoint | None = None
         """Our own address as others see it."""
@@ -36,8 +36,10 @@ class Entry:
         return tuple(dict.fromkeys([*self._settings.bootstrap, *self._remembered]))
 
     def candidates(self) -> Sequence[NodeAddress]:
-        """Those known; with none, this machine."""
-        return self.known() or (LOCAL_NODE,)
+        """Those given; else those remembered, and this machine: who we remember may all be gone."""
+        if self._settings.bootstrap:
+            return self.known()
+        return (*self.known()[: BOOTSTRAP_ADDRESSES_MAX - 1], LOCAL_NODE)
 
     async def enter(self) -> str:
         """Join the network; how: `bootstrap`, `remembered` or `local`. Raises `NoBootstrapAnswered`."""
@@ -64,8 +66,16 @@ class Entry:
     async def save(self) -> None:
         if self._path is None:
             return
-        endpoints = [contact.endpoint for contact in self._dht.contacts()]
+        # The addresses a user gave are worth more than those of people who come and go.
+        given = [address.endpoint for address in self._settings.bootstrap if is_ip_address(address.endpoint.host)]
+        endpoints = list(dict.fromkeys([*(contact.endpoint for contact in self._dht.contacts()), *given]))
         with contextlib.suppress(OSError):  # only a memory; the disk being full is told by the journal
             await self._runtime.run_blocking(save_remembered, self._path, endpoints)
         if endpoints:
             self._remembered = [NodeAddress(endpoint, None) for endpoint in endpoints]
+
+
+def _load_all(path: Path) -> list[NodeAddress]:
+    """What this device remembers, and then what the other devices of the same profile do."""
+    others = sorted(other for other in path.parent.parent.glob(f"device-*/{path.name}") if other != path)
+    return list(dict.fromkeys(address for each in (path, *others) for address in load_remembered(each)))

@@ -61,6 +61,8 @@ class Exchange:
         self._on_shown = on_shown
         self.outbox = Outbox(core.me.device)
         self.statistics: Counter[str] = Counter()
+        self._comparisons: dict[bytes, asyncio.Event] = {}
+        """Set when we have found, of a talk, that somebody has nothing that we lack."""
 
     async def restore_outbox(self, talk: Talk) -> None:
         """Follow up on private lines of an earlier run that the other person is not known to have."""
@@ -179,6 +181,12 @@ class Exchange:
                 self._show_status(self.outbox.on_sent(link_id))
         if message.answer:
             await self.send_have(link, talk, answer=False)
+        if not talk.timeline.lacks(theirs):
+            self._comparisons.setdefault(talk.id, asyncio.Event()).set()
+
+    async def next_comparison(self, talk: Talk) -> bool:
+        """Wait until somebody has turned out to have nothing that we lack."""
+        return await self._comparisons.setdefault(talk.id, asyncio.Event()).wait()
 
     def _may_be_ours(self, conversation: bytes, told_by: PeerId) -> bool:
         """Whether a talk that we know nothing of concerns us: its first line came while we were away."""

@@ -69,9 +69,10 @@ from dhtchat.errors import (
     TooLong,
 )
 from dhtchat.history.store import HistoryStore, keep_fact
-from dhtchat.ids import Endpoint, Login, PeerId, fingerprint, fold_name, fold_room, parse_login
+from dhtchat.ids import Endpoint, Login, PeerId, fingerprint, fold_name, fold_room, fold_room_meant, parse_login
 from dhtchat.limits import (
     ANTI_ENTROPY_INTERVAL_S,
+    FIRST_COMPARISON_S,
     FLUSH_TIMEOUT_S,
     GOODBYE_TIMEOUT_S,
     HISTORY_LINES_MAX,
@@ -597,7 +598,8 @@ class ChatNode:
             if change.peer == self._core.me.peer or not self._concerns_us(change):
                 continue
             if await self._people.check(change.name, change.peer) is Standing.RIGHTFUL:
-                self._core.emit(PresenceChanged(user=change.name, online=change.online))
+                away = clean(change.away, single_line=True) if change.away else change.away
+                self._core.emit(PresenceChanged(user=change.name, online=change.online, away=away))
 
     def _concerns_us(self, change: PresenceChange) -> bool:
         """In a small network everybody does. In a large one those we know or share a room with: to look up the names of
@@ -642,6 +644,10 @@ class ChatNode:
         except RemoteMisbehaved as error:
             log.warning("another node misbehaved: %s", error)
             self._core.emit(ErrorShown(code="nobody-reachable", message=str(error), hint="Try again in a moment."))
+        except NoSuchUser as error:
+            # Without the network nobody can say that there is no such person.
+            shown = error if self._connectivity.online else NetworkTrouble(f"cannot look it up now: {error}")
+            self._core.emit(ErrorShown(code=shown.code, message=clean(str(shown)), hint=clean(shown.hint)))
         except DhtChatError as error:
             self._core.emit(ErrorShown(code=error.code, message=clean(str(error)), hint=clean(error.hint)))
 
@@ -750,23 +756,34 @@ class ChatNode:
         self._set_target(talk.name)
 
     async def _join(self, room: str, topic: str | None) -> None:
-        name = fold_room(room)
+        name = fold_room_meant(room)
         if topic:
             _check_topic(topic)
         already = self._rooms.by_name(name) is not None
         joined, created = await self._rooms.join(name)
         self._set_target(name)
         if already:
+            if topic and topic != joined.room.topic:
+                self._change_topic(joined, topic)
             return
         await self._take_stored_topic(joined)
         self._keeper.poke()
         await self._greet_members(joined)
+        await self._first_comparison(joined)
         if joined.room.topic and not topic:
             text = clean_topic(joined.room.topic)
             self._core.emit(TopicChanged(room=name, user=joined.room.topic_by, by=None, topic=text))
         if topic and (created or topic != joined.room.topic):
             self._exchange.say(joined.talk, SetTopic(topic), joined.room.people())
         await self._rooms.upkeep()
+
+    async def _first_comparison(self, joined: JoinedRoom) -> None:
+        """Hear what was said before we came, or our first line would stand before all of it; but not for ever."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_COMPARISON_S):
+                while joined.room.people().keys() - {self._core.me.peer}:
+                    if await self._exchange.next_comparison(joined.talk):
+                        return
 
     async def _take_stored_topic(self, joined: JoinedRoom) -> None:
         """What our own history knows of the topic."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dhtchat.crypto.identity import RandomBytes, SigningKey
-from dhtchat.errors import DamagedFile, ProfileBusy
+from dhtchat.errors import BadUsage, DamagedFile, ProfileBusy
 from dhtchat.ids import KEY_BYTES
 from dhtchat.limits import DEVICES_PER_OWNER_MAX
 from dhtchat.parameters import NetworkParameters
@@ -28,10 +28,17 @@ def default_data_dir() -> Path:
 
 
 def make_folder(path: Path) -> Path:
-    """Create a private folder (0700), parents included."""
-    missing = [parent for parent in (path, *path.parents) if not parent.exists()]
-    for folder in reversed(missing):
-        folder.mkdir(mode=0o700, exist_ok=True)
+    """Create a private folder (0700), parents included. Raises `BadUsage` where that cannot be."""
+    try:
+        missing = [parent for parent in (path, *path.parents) if not parent.exists()]
+        for folder in reversed(missing):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        if not path.is_dir():
+            raise NotADirectoryError(20, "not a folder")
+    except OSError as error:
+        raise BadUsage(
+            f"cannot use the folder {path}: {error.strerror or error}", hint="Name another one with --data-dir."
+        ) from error
     return path
 
 
@@ -97,7 +104,9 @@ def _candidates(profile_folder: Path) -> Iterator[Path]:
 
 
 def claim_device_folder(data_dir: Path, parameters: NetworkParameters, profile: str) -> DeviceFolder:
-    """The first folder of a profile that no other process uses. Raises `ProfileBusy`."""
+    """The first folder of a profile that no other process uses. Raises `ProfileBusy`, or `BadUsage` for a bad name."""
+    if profile.startswith(".") or not profile.isprintable() or set(profile) & set("/\\:") or not profile:
+        raise BadUsage(f"{profile!a} is no name for a profile", hint="Use letters, digits, '_' and '-'.")
     from filelock import FileLock, Timeout
 
     for path in _candidates(network_folder(data_dir, parameters) / profile):

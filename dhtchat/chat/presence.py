@@ -22,6 +22,7 @@ class PresenceChange(NamedTuple):
     peer: PeerId
     name: str
     online: bool
+    away: str | None = None
 
 
 class _Broken(NamedTuple):
@@ -41,6 +42,7 @@ class Attendance:
         """The name each linked device proved."""
         self._broken: dict[PeerDevice, _Broken] = {}
         self._shown: dict[PeerId, str] = {}
+        self._shown_away: dict[PeerId, str] = {}
         self._quiet_until_s = float("-inf")
         """Before then nothing changes by itself."""
 
@@ -90,12 +92,27 @@ class Attendance:
             if who in known or now_s - broken.at_s < _SUSPECTED_TTLS * PRESENCE_TTL_S
         }
         online = self.online(now_s)
+        away = self._away()
         left = [PresenceChange(peer, name, online=False) for peer, name in self._shown.items() if peer not in online]
-        came = [PresenceChange(peer, name, online=True) for peer, name in online.items() if peer not in self._shown]
-        self._shown = online
+        came = [
+            PresenceChange(peer, name, online=True, away=away.get(peer))
+            for peer, name in online.items()
+            if peer not in self._shown
+        ]
+        turned = [
+            PresenceChange(peer, name, online=True, away=away.get(peer))
+            for peer, name in online.items()
+            if peer in self._shown and away.get(peer) != self._shown_away.get(peer)
+        ]
+        self._shown, self._shown_away = online, away
         ends_s = min((entry.expires_s for entry in self._known()), default=float("inf"))
         self._quiet_until_s = now_s if self._broken else ends_s  # grace is short: no need to know when it ends
-        return left + came
+        return left + came + turned
+
+    def _away(self) -> dict[PeerId, str]:
+        """What people left on leaving the keyboard; "" for those whose words are not known."""
+        found = {entry.who.peer: "" for entry in self._listed if entry.body.away}
+        return found | {entry.who.peer: entry.body.away for entry in self._present if entry.body.away}
 
     def online(self, now_s: float) -> dict[PeerId, str]:
         """Person -> name."""
@@ -104,9 +121,7 @@ class Attendance:
 
     def away_of(self, peer: PeerId) -> str | None:
         """What somebody left on leaving the keyboard: None when there, "" when they said no more than that."""
-        texts = [entry.body.away for entry in self._present if entry.who.peer == peer and entry.body.away]
-        listed = any(entry.who.peer == peer and entry.body.away for entry in self._listed)
-        return texts[0] if texts else ("" if listed else None)
+        return self._away().get(peer)
 
     def since_of(self, peer: PeerId) -> int | None:
         """When somebody came online (Unix seconds), as far as their presence record was read."""

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from dhtchat.app.settings import Settings
 
 
+_REACHABLE = (
+    "people on other machines need an address of this one in place of 127.0.0.1: --advertise HOST:PORT shows it"
+)
+
+
 def serve(settings: "Settings", *, advertise: str | None, metrics: str | None, json: bool) -> int:
     """Until SIGINT or SIGTERM, which end it with 0: that is how such a service is stopped."""
     service = companions.load("bootstrap", "service")
@@ -27,6 +32,8 @@ def serve(settings: "Settings", *, advertise: str | None, metrics: str | None, j
 
     async def work() -> int:
         try:
+            if settings.host is None and advertise is None and not json:
+                output.show(Notice(message=_REACHABLE))
             await service.serve(settings, real_runtime(), advertise=advertise, metrics=metrics, on_ready=output.show)
         except asyncio.CancelledError:
             return 0

@@ -93,10 +93,21 @@ def run_demo(peers: int, *, parent: Path | None, show_times: bool, quiet: bool) 
             shutil.rmtree(folder, ignore_errors=True)
         took_s = time.monotonic() - started_s
         story.told(f"\nAll {story.checked} checks passed in {took_s:.0f} s; nothing is left running.")
-        story.told("Your turn: 'dhtchat bootstrap' in one terminal, 'dhtchat join YOURNAME --register' in two others.")
+        program = _own_command()
+        story.told(
+            f"Your turn: '{program} bootstrap' in one terminal, '{program} join YOURNAME --register' in two others."
+        )
         return 0
 
     return run_until_done(work())
+
+
+def _own_command() -> str:
+    """How the reader can start this program: the bare name only where the shell finds it."""
+    if shutil.which("dhtchat"):
+        return "dhtchat"
+    started = Path(sys.argv[0]).absolute()
+    return str(started.relative_to(Path.cwd())) if started.is_relative_to(Path.cwd()) else str(started)
 
 
 class _Demo:

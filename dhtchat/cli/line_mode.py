@@ -3,23 +3,23 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING
 
 from dhtchat.app.node import ChatNode
 from dhtchat.app.paths import last_login
 from dhtchat.chat import intents
 from dhtchat.chat.commands import parse_line
-from dhtchat.chat.events import ErrorShown, Event, Notice, StatusChanged
+from dhtchat.chat.events import ErrorShown, MessageArrived, Notice, StatusChanged
 from dhtchat.chat.markup import clean
 from dhtchat.cli.errors import INTERRUPTED
 from dhtchat.cli.output import Output
-from dhtchat.cli.passwords import PasswordOptions, StandardInput, read_new_password, read_password
+from dhtchat.cli.passwords import PasswordOptions, StandardInput, ask_hidden, read_new_password, read_password, tell
 from dhtchat.cli.running import run_until_done
 from dhtchat.crypto.password import check_policy
-from dhtchat.errors import BadUsage, DhtChatError
-from dhtchat.ids import Login, fold_room, parse_login
-from dhtchat.limits import OUTGOING_LINES_MAX
+from dhtchat.errors import BadUsage, DhtChatError, TooLong, WrongPassword
+from dhtchat.ids import Login, fold_room_meant, parse_login
+from dhtchat.limits import OUTGOING_LINES_MAX, PASSWORD_TRIES, TERMINAL_LINE_BYTES_MAX
 from dhtchat.runtime import real_runtime
 
 if TYPE_CHECKING:
@@ -34,14 +34,23 @@ def join(
 ) -> int:
     """Log in and chat until the input ends. Returns the exit code."""
     login, profile = _who(settings, name)
-    folded = [fold_room(room) for room in rooms]
+    folded = [fold_room_meant(room) for room in rooms]
     standard_input = StandardInput()
+    prompt = f"Password of {login.name}: "
     if create:
         password = read_new_password(login.name, options, standard_input)
         check_policy(password, name=login.name)  # as `register`: a bad password needs no network to be refused
     else:
-        password = read_password(options, standard_input, prompt=f"Password of {login.name}: ")
-    face = LineMode(settings, login, profile, Output(json=json, user=login.name), json=json)
+        password = read_password(options, standard_input, prompt=prompt)
+    typed = standard_input.is_terminal and options == PasswordOptions() and not create
+    face = LineMode(
+        settings,
+        login,
+        profile,
+        Output(json=json, user=login.name),
+        json=json,
+        ask_again=(lambda: ask_hidden(prompt)) if typed else None,
+    )
     return run_until_done(face.run(password, folded, standard_input, create=create))
 
 
@@ -59,13 +68,26 @@ def _who(settings: "Settings", name: str | None) -> tuple[Login, str]:
 class LineMode:
     """One session at standard input and output."""
 
-    def __init__(self, settings: "Settings", login: Login, profile: str, output: Output, *, json: bool) -> None:
+    def __init__(
+        self,
+        settings: "Settings",
+        login: Login,
+        profile: str,
+        output: Output,
+        *,
+        json: bool,
+        ask_again: Callable[[], str] | None,
+    ) -> None:
+        """`ask_again` asks for a password that was wrong; None where nobody can be asked."""
+        self._ask_again = ask_again
         self._settings = settings
         self._login = login
         self._profile = profile
         self._output = output
         self._json = json
         self._unsent: dict[str, asyncio.TimerHandle] = {}
+        self._recipients: dict[str, str] = {}
+        """Of our own private lines that have not arrived yet."""
 
     async def run(self, password: str, rooms: list[str], standard_input: StandardInput, *, create: bool) -> int:
         """Until the input ends, `/quit`, or a signal. Errors before `ready` are raised."""
@@ -78,7 +100,7 @@ class LineMode:
                 await node.connect(self._profile)
                 if create:
                     await node.register(self._login.name, password)
-                await node.log_in(self._login, password)
+                await self._log_in(node, password)
                 await node.go_online()
                 for room in rooms:
                     await node.perform(intents.JoinRoom(room))
@@ -93,10 +115,23 @@ class LineMode:
                     await printer
         return 0
 
+    async def _log_in(self, node: ChatNode, password: str) -> None:
+        """Who types may mistype, as with ssh; a script is told at once."""
+        for left in range(PASSWORD_TRIES - 1, -1, -1):
+            try:
+                return await node.log_in(self._login, password)
+            except WrongPassword:
+                if not left or self._ask_again is None:
+                    raise
+            tell("Wrong password, please try again.")
+            password = await asyncio.to_thread(self._ask_again)
+
     async def _talk(self, node: ChatNode, standard_input: StandardInput) -> None:
         async with contextlib.aclosing(read_lines(standard_input)) as lines:
             async for line in lines:
                 try:
+                    if standard_input.is_terminal and len(line.encode()) >= TERMINAL_LINE_BYTES_MAX:
+                        raise TooLong(f"this terminal passes on at most {TERMINAL_LINE_BYTES_MAX} bytes of a line")
                     intent = parse_line(line)
                 except DhtChatError as error:
                     self._output.show(
@@ -115,6 +150,8 @@ class LineMode:
 
     async def _print(self, node: ChatNode) -> None:
         async for event in node.events():
+            if isinstance(event, MessageArrived) and event.own and event.recipient:
+                self._recipients[event.id] = event.recipient
             if self._json or not isinstance(event, StatusChanged):
                 self._output.show(event)
             else:
@@ -124,15 +161,23 @@ class LineMode:
         """Most states are noise on a plain screen; that a private line stays here is not."""
         waiting = self._unsent.pop(event.id, None)
         if waiting is not None:
+            if waiting.when() < asyncio.get_running_loop().time() and event.state == "delivered":
+                self._output.show(Notice(message=f"your line to {self._recipients.get(event.id, 'them')} has arrived"))
+            elif event.state == "sent":
+                self._unsent[event.id] = waiting
+                return
             waiting.cancel()
+        if event.state == "delivered":
+            self._recipients.pop(event.id, None)
         if event.state == "failed":
             self._output.show(event)
         elif event.state == "queued" and event.members is None:
             loop = asyncio.get_running_loop()
             self._unsent[event.id] = loop.call_later(_QUEUED_NOTICE_S, self._mention, event)
 
-    def _mention(self, event: Event) -> None:
-        self._output.show(Notice(message="not reachable right now: your line is kept and goes out when they are back"))
+    def _mention(self, event: StatusChanged) -> None:
+        who = self._recipients.get(event.id, "they")
+        self._output.show(Notice(message=f"{who} cannot be reached right now: your line is kept until they are back"))
 
 
 async def read_lines(standard_input: StandardInput) -> AsyncGenerator[str, None]:

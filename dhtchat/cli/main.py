@@ -22,11 +22,16 @@ Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Only errors on stand
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
 Bootstrap = Annotated[
     list[str] | None,
-    typer.Option("--bootstrap", metavar="ADDR", help="A node to start from, HOST:PORT or HOST:PORT/KEY; repeatable."),
+    typer.Option(
+        "--bootstrap",
+        metavar="ADDR",
+        help="A node to start from: HOST:PORT or [IPv6]:PORT, with /KEY behind it to pin it; repeatable.",
+    ),
 ]
 Host = Annotated[str | None, typer.Option("--host", metavar="H", help="Where to listen; default: all interfaces.")]
 Port = Annotated[
-    int | None, typer.Option("--port", metavar="P", min=0, max=65535, help="UDP port; default: a free one.")
+    int | None,
+    typer.Option("--port", metavar="P", min=0, max=65535, help="UDP port; default: last time's, or a free one."),
 ]
 Network = Annotated[
     str, typer.Option("--network", metavar="FILE", help="'main', 'sim' or a file; see the operations guide.")

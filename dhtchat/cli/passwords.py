@@ -43,6 +43,7 @@ class LineInput:
         self._raw: IO[bytes] = getattr(binary, "raw", binary)
         self._waiting = bytearray()
         self._at_start = True
+        self._keeps_loose_end = True
         self._ended = False
 
     def read_line(self) -> bytes | None:
@@ -59,7 +60,8 @@ class LineInput:
             if end >= 0:
                 return bytes(line.removesuffix(b"\r"))
             if not self._fill():
-                return bytes(line) or None
+                # At a terminal, what was not ended with Enter was not meant to be sent.
+                return bytes(line) or None if self._keeps_loose_end else None
 
     def read_text(self) -> str | None:
         """The next line for the chat; what is not UTF-8 in it becomes replacement characters."""
@@ -97,6 +99,7 @@ class StandardInput(LineInput):
         stream = stream or sys.stdin or BytesIO()  # a program without a console has no standard input
         super().__init__(stream, "standard input")
         self.is_terminal: bool = stream.isatty()
+        self._keeps_loose_end = not self.is_terminal
 
 
 class PasswordOptions(NamedTuple):
@@ -210,8 +213,15 @@ def new_password_dialog(name: str, *, ask: Ask = ask_hidden, tell: Tell = tell) 
             offered = phrase[0] if phrase else offered
             tell("Try again, or press Enter alone to take the one offered last.")
             continue
-        if password == offered:
-            tell(f"The password is {password}: keep it where you find it again, nobody can reset it.")
-        if ask("The same again: ") == password:
+        if password != offered:
+            if ask("The same again: ") == password:
+                return password
+            tell("The two differ. Try again, or press Enter alone to take the one offered last.")
+            continue
+        tell(f"The password is {password}: keep it where you find it again, nobody can reset it.")
+        typed = ask("Type it once, so that you know it: ")
+        while not typed:
+            typed = ask(f"Type it once, so that you know it ({password}): ")
+        if typed == password:
             return password
-        tell("The two differ. Try again, or press Enter alone to take the one offered last.")
+        tell("That was another one. Try again, or press Enter alone to take the one offered last.")

@@ -141,7 +141,7 @@ class Renderer:
             room = _line(event.room or "#")
             return f"{room} * {sender}" if event.action else f"{room} <{sender}>"
         recipient = self._person(event.recipient or "") if event.own else "you"
-        return f"{sender} {self._styled('->', BOLD)} {recipient}:{f' * {sender}' if event.action else ''}"
+        return f"{sender} {self._styled('->', BOLD)} {recipient}:{' *' if event.action else ''}"
 
     def _text(self, text: str) -> list[str]:
         """The lines of a message: with its markup drawn, or as typed where there are no colours to draw it with."""
@@ -323,7 +323,8 @@ def _time(sent_at: str, *, dated: bool) -> str:
         local = datetime.fromisoformat(sent_at).astimezone()
     except (ValueError, OverflowError, OSError):  # no time, or one that no calendar here reaches
         return "--:--"
-    return f"{local:%Y-%m-%d %H:%M}" if dated else f"{local:%H:%M}"
+    today = local.date() == datetime.now().astimezone().date()
+    return f"{local:%Y-%m-%d %H:%M}" if dated and not today else f"{local:%H:%M}"
 
 
 def _presence(online: bool, away: str | None = None) -> str:

@@ -214,7 +214,7 @@ def test_a_forged_line_stands_behind_a_bar() -> None:
         (message(sender="alice#abcd-efgh-ijkl-mnop"), "17:33 #lobby <alice#abcd-efgh-ijkl-mnop> hello"),
         (private(), "17:33 alice -> you: psst"),
         (private(own=True), "17:33 You -> bob: psst"),
-        (private("waves", action=True), "17:33 alice -> you: * alice waves"),
+        (private("waves", action=True), "17:33 alice -> you: * waves"),
         (StatusChanged(id="0123456789abcdef", state="queued"), "-- message 01234567 waits to be sent"),
         (
             StatusChanged(id="0123456789abcdef", state="delivered", delivered_to=3, members=4),
