@@ -42,7 +42,8 @@ def simulate(
     if sockets:
         from .sockets import run_with_sockets
 
-        result = run_with_sockets(chosen, nodes=nodes or chosen.NODES, seed=seed)
+        with Progress(chosen.NAME, shown=not (json or quiet)) as progress:
+            result = run_with_sockets(chosen, nodes=nodes or chosen.NODES, seed=seed, on_progress=progress.show)
     else:
         observed: list[Observations] = []
         if report is not None:

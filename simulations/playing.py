@@ -56,10 +56,11 @@ class Playing:
                 if not isinstance(step, _TYPED):
                     group.create_task(self._happen(step))
         await self._bring_back()
+        mending = self.world.spawn(self._mend_rooms(), "mend-rooms")
         if not await self.world.until(self._converged, within_s=CONVERGE_S, step_s=5.0):
-            self._report(
-                "convergence", f"not within {CONVERGE_S:.0f} s after all faults had stopped: {self._differences()}"
-            )
+            what = f"not within {CONVERGE_S:.0f} s after all faults had stopped: {self._differences()}"
+            self._report("convergence", what)
+        mending.cancel()
         await asyncio.sleep(QUIET_S)
         watch.finish()
 

@@ -52,7 +52,7 @@ def run_scenario(
 ) -> Result:
     """Play it once and judge it. `on_progress` hears the virtual time now and then; `on_judged` may look at the world
     before everything is stopped."""
-    started_s = time.monotonic()
+    started_s, began_mib = time.monotonic(), rss_mib()
     world = World(seed, real_tls=real_tls, latency=latency)
     if on_progress is not None:
         world.on_progress = on_progress
@@ -71,6 +71,8 @@ def run_scenario(
     finally:
         logging.getLogger().removeHandler(complaints)
     gc.collect()  # what nobody retrieved complains when it is collected
+    # By how much the process grew at most: 0 when an earlier run in it was larger.
+    world.recorder.figures["memory_kib_per_node"] = 1_024 * (rss_mib() - began_mib) / max(1, nodes)
     return make_result(
         scenario.NAME,
         world,

@@ -219,6 +219,7 @@ class Worker:
         name = process.name
         runtime = self._runtime(name, process.boot, process.network)
         error: str | None = None
+        dht: DhtNode | None = None
         try:
             async with ChatNode(self._settings(name, name, order.address, order.bootstrap), runtime) as node:
                 process.node = node
@@ -230,13 +231,14 @@ class Worker:
                         self._registered.add(name)
                     await node.log_in(Login(name, None), PASSWORD)
                     await node.go_online()
-                    self.tell(Online(name=name, boot=process.boot, node_id=node.inspection.dht.node_id))
+                    dht = node.inspection.dht
+                    self.tell(Online(name=name, boot=process.boot, node_id=dht.node_id))
                     for room in order.rooms:
                         await node.perform(intents.JoinRoom(room))
                     await asyncio.Event().wait()
                 finally:
-                    if hasattr(node, "_core"):
-                        self._datagrams += node.inspection.dht.statistics["datagrams-out"]
+                    if dht is not None:
+                        self._datagrams += dht.statistics["datagrams-out"]
                     node.close_events()
                     await asyncio.wait([reader])
         except DhtChatError as trouble:

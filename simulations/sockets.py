@@ -12,7 +12,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -375,8 +375,10 @@ class SocketWorld:
         return True
 
 
-def run_with_sockets(scenario: "_Named", *, nodes: int, seed: int) -> Result:
-    """Play a scenario by its name. Raises `BadUsage` for one that needs what only the virtual world has."""
+def run_with_sockets(
+    scenario: "_Named", *, nodes: int, seed: int, on_progress: Callable[[float], None] | None = None
+) -> Result:
+    """Play a scenario by its name. `on_progress` hears once a second how long it takes already. Raises `BadUsage` for one that needs what only the virtual world has."""
     from .scenarios import WITH_SOCKETS
 
     if scenario.NAME not in WITH_SOCKETS:
@@ -384,22 +386,34 @@ def run_with_sockets(scenario: "_Named", *, nodes: int, seed: int) -> Result:
             f"{scenario.NAME} needs a network that can be disturbed",
             hint=f"With --sockets there are: {', '.join(WITH_SOCKETS)}.",
         )
-    return play_with_sockets(WITH_SOCKETS[scenario.NAME], nodes=nodes, seed=seed)
+    return play_with_sockets(WITH_SOCKETS[scenario.NAME], nodes=nodes, seed=seed, on_progress=on_progress)
 
 
 class _Named(Protocol):
     NAME: str
 
 
-def play_with_sockets(scenario: StageScenario, *, nodes: int, seed: int, workers: int | None = None) -> Result:
+def play_with_sockets(
+    scenario: StageScenario,
+    *,
+    nodes: int,
+    seed: int,
+    workers: int | None = None,
+    on_progress: Callable[[float], None] | None = None,
+) -> Result:
     """Play it once and judge it. Raises `WorkerFailed`."""
-    return asyncio.run(_play(scenario, nodes=nodes, seed=seed, workers=workers or os.cpu_count() or 1))
+    playing = _play(scenario, nodes=nodes, seed=seed, workers=workers or os.cpu_count() or 1, on_progress=on_progress)
+    return asyncio.run(playing)
 
 
-async def _play(scenario: StageScenario, *, nodes: int, seed: int, workers: int) -> Result:
+async def _play(
+    scenario: StageScenario, *, nodes: int, seed: int, workers: int, on_progress: Callable[[float], None] | None
+) -> Result:
     begun_s = time.monotonic()
     async with SocketWorld(seed, workers=workers) as world:
         started_s = world.loop.time()
+        if on_progress is not None:
+            world.spawn(_tick(on_progress), "progress")
         await world.play(_coroutine(scenario, world, nodes))
         took_s = world.loop.time() - started_s
         judgement = judge(world, await world.findings())
@@ -418,6 +432,13 @@ async def _play(scenario: StageScenario, *, nodes: int, seed: int, workers: int)
         left_over=[text for words in last_words for text in words.complaints],
         repeat=f"dhtchat simulate {scenario.NAME} --sockets --nodes {nodes} --seed {seed}",
     )
+
+
+async def _tick(on_progress: Callable[[float], None]) -> None:
+    started_s = time.monotonic()
+    while True:
+        on_progress(time.monotonic() - started_s)
+        await asyncio.sleep(1.0)
 
 
 async def _coroutine(scenario: StageScenario, world: SocketWorld, nodes: int) -> None:

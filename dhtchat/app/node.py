@@ -76,6 +76,7 @@ from dhtchat.limits import (
     FLUSH_TIMEOUT_S,
     GOODBYE_TIMEOUT_S,
     HISTORY_LINES_MAX,
+    LOOKUPS_AT_ONCE,
     NOTICED_PEOPLE_MAX,
     PEOPLE_POLL_PER_ENTRY_S,
     PEOPLE_POLL_S,
@@ -395,6 +396,8 @@ class ChatNode:
             match self._connectivity.tick(heard_s, now_s):
                 case WentOffline(quiet_s):
                     self._core.emit(Disconnected(reason=f"no node has answered for {quiet_s:.0f} s; trying again"))
+                    for link in self._pool.links():  # those that only look alive shall not take lines as sent
+                        self._spawn(_check(link), "check-link")
                 case CameBack(after_s):
                     self._core.emit(Reconnected(after_s=round(after_s, 1)))
                     await self._on_reconnected()
@@ -824,18 +827,18 @@ class ChatNode:
             await self._read_directory()
         core = self._core
         online = self._attendance.online(core.now_s()) | {core.me.peer: core.me.name}
+        wanted = {peer: name for peer, name in online.items() if name.startswith(prefix)}
         entries = []
-        for peer, name in online.items():
-            if name.startswith(prefix) and await self._people.check(name, peer) is Standing.RIGHTFUL:
-                away = self._away if peer == core.me.peer else self._attendance.away_of(peer)
-                entries.append(
-                    UserEntry(
-                        name=name,
-                        fingerprint=fingerprint(peer),
-                        online=True,
-                        away=clean(away, single_line=True) if away else away,
-                    )
+        for peer in await self._rightful(wanted):
+            away = self._away if peer == core.me.peer else self._attendance.away_of(peer)
+            entries.append(
+                UserEntry(
+                    name=wanted[peer],
+                    fingerprint=fingerprint(peer),
+                    online=True,
+                    away=clean(away, single_line=True) if away else away,
                 )
+            )
         if everyone:
             entries += [
                 UserEntry(name=person.name, fingerprint=fingerprint(person.peer), online=False)
@@ -843,6 +846,17 @@ class ChatNode:
                 if person.peer not in online and person.name.startswith(prefix)
             ]
         core.emit(Users(users=sorted(entries, key=lambda entry: entry.name)))
+
+    async def _rightful(self, people: dict[PeerId, str]) -> list[PeerId]:
+        """Those whose name is theirs; some lookups at a time, because anybody can list as many as they like."""
+        limit = asyncio.Semaphore(LOOKUPS_AT_ONCE)
+
+        async def check(peer: PeerId, name: str) -> bool:
+            async with limit:
+                return await self._people.check(name, peer) is Standing.RIGHTFUL
+
+        rightful = await asyncio.gather(*(check(peer, name) for peer, name in people.items()))
+        return [peer for peer, right in zip(people, rightful, strict=True) if right]
 
     async def _list_names(self, room: str | None) -> None:
         joined = self._room_meant(room)
@@ -918,6 +932,10 @@ class ChatNode:
                 since=rfc3339(int(self.since_s * 1000)),
             )
         )
+
+
+async def _check(link: Link) -> None:
+    await link.check(PROBE_INTERVAL_S)
 
 
 class _Owned:

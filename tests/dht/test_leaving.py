@@ -10,12 +10,11 @@ from tests.dht.support import running_node, until
 
 async def test_who_leaves_is_out_of_the_tables_at_once() -> None:
     """A goodbye spares the others the tries that a silent contact costs."""
-    async with running_node(1) as stays:
-        async with running_node(2) as leaves:
-            await leaves.bootstrap([NodeAddress(stays.address, None)])
-            await until(lambda: any(c.node_id == leaves.node_id for c in stays.contacts()), "the table follows")
-            leaves.say_goodbye()
-            await until(lambda: not stays.contacts(), "the table follows")
+    async with running_node(1) as stays, running_node(2) as leaves:
+        await leaves.bootstrap([NodeAddress(stays.address, None)])
+        await until(lambda: any(c.node_id == leaves.node_id for c in stays.contacts()), "the table follows")
+        leaves.say_goodbye()
+        await until(lambda: not stays.contacts(), "the table follows")
 
 
 async def test_a_goodbye_in_somebody_elses_name_changes_nothing() -> None:

@@ -87,7 +87,7 @@ async def test_accounts_are_refused_for_a_reason(world: World) -> None:
         ((6, "weak-password"), ("join", "bob", "--register"), "password123"),
         ((6, "bad-name"), ("register", "no spaces"), mine),
         ((6, "bad-name"), ("register", "root"), mine),
-        ((6, "bad-name"), ("join", "alice", "--room", "no-hash"), mine),
+        ((6, "bad-name"), ("join", "alice", "--room", "#no spaces"), mine),
     )
     ends = await asyncio.gather(*(world.run(*command, *at, password=password) for _, command, password in commands))
     for (refusal, _, _), ended in zip(commands, ends, strict=True):

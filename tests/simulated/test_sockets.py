@@ -43,6 +43,7 @@ def agree(nodes: int, seed: int) -> None:
     assert real.messages.sent == pytest.approx(virtual.messages.sent, rel=0.35)
 
 
+@pytest.mark.timeout(300)  # real time on machines that may be busy
 def test_sockets_and_virtual_time_agree(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     monkeypatch.setattr(steady_chat, "TALK_S", 10.0)
     agree(24, seed)
@@ -67,6 +68,7 @@ def put_under_stress(nodes: int, seed: int) -> None:
     assert result.messages.lost == result.messages.duplicates == 0
 
 
+@pytest.mark.timeout(300)
 def test_sixty_nodes_under_stress_lose_nothing(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     monkeypatch.setattr(stress, "TALK_S", 10.0)
     put_under_stress(60, seed)
