@@ -6,6 +6,7 @@ own kind, claims to have stored what it drops, and has never heard of anything.
 
 import asyncio
 import random
+from collections.abc import Container
 from typing import Any
 
 from dhtchat.app.node import ChatNode
@@ -179,10 +180,12 @@ class Intruder:
     What it says must be shown to nobody (the checkers know that nobody typed it), and it must be told nothing.
     """
 
-    def __init__(self, world: World, person: Person, room: str) -> None:
+    def __init__(self, world: World, person: Person, room: str, *, others: Container[str] = ()) -> None:
+        """`others`: the names of more of the kind, who may say what they like to each other."""
         self._world = world
         self._person = person
         self._room = room
+        self._others = others
         self._counter = 0
         self._previous = b""
 
@@ -232,9 +235,11 @@ class Intruder:
 
         async def received(link: Link, message: PeerMessage) -> None:
             what = type(message).__name__
-            if isinstance(message, Lines | Have) and message.conversation == conversation:
+            if link.author.name in self._others:
+                pass
+            elif isinstance(message, Lines | Have) and message.conversation == conversation:
                 self._leak(f"{link.author.name} sent {what} of it")
-            if isinstance(message, Tell):
+            elif isinstance(message, Tell):
                 statement = open_statement(message.statement, self._world.parameters.network_id)
                 if statement.conversation == conversation:
                     self._leak(f"{link.author.name} told a line of it")

@@ -194,7 +194,9 @@ class Playing:
             case plans.Replayer(every_s=every_s):
                 await self._until_end(Replayer(self.world).run(every_s=every_s))
             case plans.Intrusion(who=who, room=room, for_s=for_s, every_s=every_s):
-                await self._until_end(Intruder(self.world, self.world.people[who], room).run(every_s=every_s), for_s)
+                others = {other.who for other in self.plan.steps if isinstance(other, plans.Intrusion)}
+                intruder = Intruder(self.world, self.world.people[who], room, others=others)
+                await self._until_end(intruder.run(every_s=every_s), for_s)
 
     def _address(self, name: str) -> str:
         if name == plans.BOOTSTRAP:

@@ -147,13 +147,15 @@ class Person(Player):
         self._world = world
         self._process: asyncio.Task[None] | None = None
         self._commands: dict[asyncio.Task[None], None] = {}
+        self._dying = False
+        """From the moment of a crash until the disk is as it was at that moment: nothing starts on it before."""
         self._registered = False
 
     # --- life ---
 
     @property
     def running(self) -> bool:
-        return self._process is not None and not self._process.done()
+        return self._dying or (self._process is not None and not self._process.done())
 
     @property
     def present(self) -> bool:
@@ -221,8 +223,9 @@ class Person(Player):
     async def crash(self, *, power: bool = False) -> None:
         """SIGKILL: the process is gone, its operating system resets its streams. `power`: that is gone as well."""
         fabric = self._world.fabric
-        if not self.running:
+        if not self.running or self._dying:
             return
+        self._dying = True
         self.crashes.add(self.boot)
         for watch in self._world.watches:
             watch.on_crash(self)
@@ -235,6 +238,7 @@ class Person(Player):
         frozen = self.host.freeze_disk()
         await self._end()
         self.host.restore_disk(frozen, torn=power)
+        self._dying = False
         if not power:
             self._world.dark.hosts.discard(self.host.address)
 

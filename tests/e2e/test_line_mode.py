@@ -100,7 +100,7 @@ async def test_slashes(world: World) -> None:
     await refused("x" * (TEXT_CHARACTERS_MAX + 1), "too-long")
     await refused("/msg bob " + "x" * (TEXT_CHARACTERS_MAX + 1), "too-long")
     await refused("/topic " + "x" * 201, "too-long")
-    await refused("/join lobby", "bad-name")
+    await refused("/join #l*bby", "bad-name")
     await refused("/part #nowhere", "no-such-room")
     await refused("/switch #nowhere", "no-such-room")
     await refused("/msg nobody hello", "no-such-user")

@@ -48,7 +48,7 @@ async def test_who_was_killed_comes_back_without_the_bootstrap_node_and_misses_n
         for author in ("alice", "bob"):
             lines = texts(carol, room="#lobby", sender=author)
             assert lines == [line for line in missed if line in lines]
-        assert all(message["delayed"] for message in carol.messages(own=False))
+        assert all(message["delayed"] for message in carol.messages(own=False, kind="room"))
 
 
 async def test_a_room_is_made_without_the_bootstrap_node(world: World) -> None:
