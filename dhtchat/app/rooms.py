@@ -10,6 +10,7 @@ from dhtchat.app.talks import Talk, Talks
 from dhtchat.chat.events import Joined, Parted, RoomEntry
 from dhtchat.chat.markup import clean
 from dhtchat.chat.room import MemberChange, Room
+from dhtchat.dht.announcer import MakeRecord
 from dhtchat.errors import NetworkTrouble, NoSuchRoom, TooFewAnswered
 from dhtchat.ids import PeerDevice, PeerId, RoomId
 from dhtchat.limits import (
@@ -21,10 +22,13 @@ from dhtchat.limits import (
     PEOPLE_POLL_S,
 )
 from dhtchat.peer.pool import LinkPool
-from dhtchat.records.envelope import Body, Signed
+from dhtchat.records.envelope import Signed
+from dhtchat.records.kinds import SoftRecord
 from dhtchat.records.listing import RoomListing, room_directory_key
 from dhtchat.records.membership import Membership, membership_key
 from dhtchat.records.room import RoomGenesis, create_room, room_key
+
+_ALONE_HINT = "Enter it again when somebody is reachable, or start a node with 'dhtchat bootstrap'."
 
 
 class JoinedRoom(NamedTuple):
@@ -79,6 +83,9 @@ class Rooms:
         if reading.owner is None:
             if not reading.decision.certain:
                 raise TooFewAnswered(f"too few nodes answered to find {name}")
+            if not core.dht.contacts():
+                # Others may be in a room of this name, beyond a cable that is out: ours would be a second one for good.
+                raise NetworkTrouble(f"nobody answers who could say whether {name} exists", hint=_ALONE_HINT)
 
             def make() -> Signed[RoomGenesis]:
                 return create_room(
@@ -97,10 +104,10 @@ class Rooms:
             raise TooFewAnswered(f"too few nodes answered to create {name}")
         return reading.owner, False
 
-    def _membership(self, room: Room):  # type: ignore[no-untyped-def]
+    def _membership(self, room: Room) -> MakeRecord:
         core = self._core
 
-        def make(sequence: int, issued_at_s: int, gone: bool) -> Signed[Body]:
+        def make(sequence: int, issued_at_s: int, gone: bool) -> SoftRecord:
             ttl_s = core.parameters.presence_ttl_s
             return core.sign_own(Membership(room.id, core.me.name, core.me.device, sequence, issued_at_s, ttl_s, gone))
 
@@ -185,10 +192,10 @@ class Rooms:
             self._listing.discard(room.id)
             self._core.dht.forget(slot)
 
-    def _room_listing(self, room: Room):  # type: ignore[no-untyped-def]
+    def _room_listing(self, room: Room) -> MakeRecord:
         core = self._core
 
-        def make(sequence: int, issued_at_s: int, gone: bool) -> Signed[Body]:
+        def make(sequence: int, issued_at_s: int, gone: bool) -> SoftRecord:
             ttl_s = core.parameters.presence_ttl_s
             members = max(1, len(room.people() | {core.me.peer: core.me.name}))
             return core.sign_own(
