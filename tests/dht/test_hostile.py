@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import random
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -266,7 +267,8 @@ async def test_a_stock_kademlia_node_changes_nothing_and_crashes_nothing(caplog:
         with pytest.raises(NetworkTrouble):
             await nodes[0].hello(Endpoint(*stock.transport.get_extra_info("sockname")[:2]))
     await asyncio.sleep(0)
-    ours = [context for context in failures if "dhtchat" in repr(context)]
+    # The stock node's own tasks fail, and nobody retrieves why. Not just "dhtchat": a checkout may lie in a folder of that name.
+    ours = [context for context in failures if os.path.join("dhtchat", "dht") in repr(context)]
     assert ours == []
     assert [record for record in caplog.records if record.name.startswith("dhtchat")] == []
 
