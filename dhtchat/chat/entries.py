@@ -77,10 +77,17 @@ class DeviceEntries(Generic[B]):
         if len(self._gone) > MEMBERS_MAX:
             del self._gone[next(iter(self._gone))]
 
-    def reconcile(self, listed: Container[PeerDevice], keep: Container[PeerDevice], now_s: float) -> None:
+    def reconcile(
+        self,
+        listed: Container[PeerDevice],
+        keep: Container[PeerDevice],
+        now_s: float,
+        *,
+        grace_s: float = RECONCILE_GRACE_S,
+    ) -> None:
         """After a complete reading: what replicas no longer list is gone, unless just learnt or in `keep` (linked)."""
         for entry in list(self):
-            if entry.who not in listed and entry.who not in keep and entry.learnt_s < now_s - RECONCILE_GRACE_S:
+            if entry.who not in listed and entry.who not in keep and entry.learnt_s < now_s - grace_s:
                 self._remove(entry.who)
 
     def expire(self, now_s: float) -> None:

@@ -52,7 +52,8 @@ class Attendance:
         for record, life_s in records:
             found.add(_who(record))
             self._listed.learn(_who(record), record.body, life_s=life_s, now_s=now_s)
-        self._listed.reconcile(found, self._linked, now_s)
+        # Nothing in here was heard anywhere else, so what the directory no longer lists has left.
+        self._listed.reconcile(found, self._linked, now_s, grace_s=0.0)
         # A presence record is read rarely and outlives a goodbye that we were not told: who is online is in the directory.
         self._present.reconcile(found, self._linked, now_s)
         return self._look(now_s)
