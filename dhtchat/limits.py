@@ -147,6 +147,9 @@ ADMISSIONS_PER_S: Final = 50.0
 """Pings to nodes that spoke to us and may enter the table: whoever forges senders makes us send no more than this."""
 REQUESTS_SERVED_MAX: Final = 1_024
 """Store requests waiting for an adoption to end; more are answered `busy`."""
+ADOPTION_ASKS: Final = 7
+"""Others, drawn from the k nearest, that a replica asks before its first vote on a name. When half of them have lost the
+claim, one in 128 of such replicas misses it: far from a majority. All 19 were a quarter of a network's requests."""
 ADOPTIONS_OPEN_MAX: Final = 128
 """Keys for which a replica asks the others at once before it gives its vote."""
 SILENCE_STRIKES: Final = 2
@@ -188,6 +191,10 @@ CLAIM_TRIES: Final = 5
 """Tries of a store that may have to wait for an adoption on the other side, which takes up to RPC_TIMEOUT_S."""
 ANNOUNCE_RETRY_S: Final = 2.0
 """A refresh that reached nobody is tried again after this long."""
+ANNOUNCE_DIRECT_MAX: Final = 2
+"""Refreshes of a soft record that go to those who held it last time, before the next search for who is nearest now. Who
+has come nearer meanwhile was handed it by them. Our guess."""
+assert (1 + ANNOUNCE_DIRECT_MAX) * PRESENCE_REFRESH_S <= PRESENCE_TTL_S
 SEQUENCE_LEAD_S_MAX: Final = SOFT_TTL_S_MAX
 """How far ahead of our clock a replica may say that our own sequence number is."""
 
@@ -309,8 +316,8 @@ MEMBER_CHECK_INTERVAL_S: Final = 1.0
 ADDRESS_REFRESH_S: Final = 5.0
 """How often the addresses of somebody we want to reach and cannot are read again. Our guess."""
 ADDRESS_RECHECK_S: Final = 60.0
-"""The same of somebody we are linked to: they may have come online with another device, and their presence should not
-grow old here. It was a third of all that an idle peer asked when it was 30 s."""
+"""The same of somebody we are linked to, unless they tell us themselves: who publishes their presence again tells their
+neighbours as well."""
 assert ADDRESS_RECHECK_S <= PRESENCE_TTL_S - PRESENCE_REFRESH_S
 COMMIT_RETRY_S: Final = 1.0
 """A disk that refuses (full) is tried again after this."""

@@ -122,8 +122,13 @@ class LinkKeeper:
             if isinstance(record.body, Presence):
                 self.learn(record)
 
+    def announced(self, record: Signed[Presence]) -> None:
+        """Somebody we are linked to has told us: as good as read."""
+        self._read_at_s[PeerId(record.key)] = self._core.now_s()
+        self.learn(record)
+
     def learn(self, record: Signed[Presence]) -> None:
-        """A presence record, read or announced."""
+        """A presence record."""
         who = PeerDevice(PeerId(record.key), DeviceId(record.body.device))
         if record.body.gone:
             self._found.pop(who, None)

@@ -93,7 +93,7 @@ from dhtchat.peer.messages import Announce, Committed, Have, Lines, PeerMessage,
 from dhtchat.peer.pool import LinkPool
 from dhtchat.records.acceptance import judge
 from dhtchat.records.envelope import Signed
-from dhtchat.records.kinds import open_record
+from dhtchat.records.kinds import SoftRecord, open_record
 from dhtchat.records.listing import UserListing, user_directory_key
 from dhtchat.records.membership import Membership
 from dhtchat.records.message import Say, SetTopic, open_statement
@@ -264,6 +264,7 @@ class ChatNode:
         except AddressInUse:
             self._link_endpoint = await self._pool.listen(Endpoint(at.host, 0))
         self.since_s = core.wall_s()
+        self._dht.tell_of_refreshes(self._tell_neighbours)
         self._publish()
         assert self._folder is not None
         login = core.me.name if self.account.owns_name else f"{core.me.name}#{fingerprint(core.me.peer)}"
@@ -380,6 +381,19 @@ class ChatNode:
             self._pool.close_all("leaving", timeout_s=GOODBYE_TIMEOUT_S),
         )
         self._dht.say_goodbye()
+
+    def _tell_neighbours(self, record: SoftRecord) -> None:
+        """What we publish of ourselves, for those who would otherwise have to ask the replicas for it."""
+        match record.body:
+            case Presence():
+                told = self._pool.links()
+            case Membership(room=room):
+                joined = self._rooms.get(room)
+                told = self._neighbours(joined.talk) if joined is not None else []
+            case _:
+                return
+        for link in told:
+            link.send_soon(Announce([record.raw]))
 
     def _own_records(self, *, gone: bool = False) -> list[Signed[Any]]:
         """Presence and memberships, freshly signed for neighbours."""
@@ -544,7 +558,7 @@ class ChatNode:
             if isinstance(record.body, Membership):
                 await self._rooms.learn_member(record)
             elif isinstance(record.body, Presence):
-                self._keeper.learn(record)
+                self._keeper.announced(record)
 
     def _on_presence(self, record: Signed[Presence]) -> None:
         if record.key != self._core.me.peer:

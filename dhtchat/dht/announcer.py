@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 from dhtchat.dht.contact import Contact
-from dhtchat.limits import ANNOUNCE_RETRY_S, SEQUENCE_LEAD_S_MAX
+from dhtchat.limits import ANNOUNCE_DIRECT_MAX, ANNOUNCE_RETRY_S, SEQUENCE_LEAD_S_MAX, SOFT_REPLICAS
 from dhtchat.records.kinds import SoftRecord
 
 MakeRecord = Callable[[int, int, bool], SoftRecord]
@@ -72,6 +72,8 @@ class Announcement:
         self.refresh_s = refresh_s
         self.holders: tuple[Contact, ...] = ()
         """Who stored it last time: told first, and without a search, when it is gone."""
+        self.direct_left = 0
+        """Refreshes that may still go to the holders without a search for others who have come nearer since."""
 
 
 class Announcer:
@@ -116,14 +118,16 @@ class Announcer:
         return announcement
 
     def published(self, announcement: Announcement, holders: tuple[Contact, ...], now_s: float) -> None:
-        """Who holds it now. When that is nobody, soon again."""
+        """Who holds it now, after a search. When that is nobody, soon again."""
         announcement.holders = holders
+        announcement.direct_left = ANNOUNCE_DIRECT_MAX if len(holders) >= SOFT_REPLICAS - 1 else 0
         if not holders and self.is_current(announcement):
             self._schedule.hasten(announcement.slot, now_s + self._jitter(ANNOUNCE_RETRY_S))
 
     def hurry(self, now_s: float) -> None:
         """The network is there again: everything is due."""
-        for slot in self._announcements:
+        for slot, announcement in self._announcements.items():
+            announcement.direct_left = 0
             self._schedule.put(slot, now_s)
 
     def next_s(self) -> float | None:

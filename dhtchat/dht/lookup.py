@@ -71,6 +71,11 @@ class Lookup:
         answered = {contact.node_id: contact for contact in reversed(self._sorted(Progress.ANSWERED))}
         return sorted(answered.values(), key=self._distance.__getitem__)[: self._k]
 
+    def settled(self) -> list[Contact]:
+        """Those of the `k` best we have heard of that have answered: what comes later can push them out only by being
+        nearer, never by being quicker."""
+        return [contact for contact in self._ranked[: self._k] if self._progress[contact] is Progress.ANSWERED]
+
     def silent(self) -> int:
         """Nodes that were asked and would be among the `k` nearest had they answered."""
         return self._missing(Progress.FAILED)

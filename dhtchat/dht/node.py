@@ -17,7 +17,7 @@ from dhtchat.crypto.identity import SigningKey
 from dhtchat.dht.announcer import MakeRecord
 from dhtchat.dht.claiming import ClaimReading, Tally, VoteKeeper
 from dhtchat.dht.contact import Contact
-from dhtchat.dht.crawler import Found, LookupCrawl
+from dhtchat.dht.crawler import Ask, Found, LookupCrawl
 from dhtchat.dht.opener import RecordOpener
 from dhtchat.dht.protocol import DhtProtocol, HelloAnswer, OtherNetwork
 from dhtchat.dht.publisher import Publisher
@@ -30,6 +30,7 @@ from dhtchat.dht.upkeep import Upkeep
 from dhtchat.errors import AddressInUse, NetworkTrouble, NoBootstrapAnswered, ProofRefused
 from dhtchat.ids import Endpoint, NodeAddress, NodeId, RecordKey, node_id_of
 from dhtchat.limits import (
+    ADOPTION_ASKS,
     BOOTSTRAP_ADDRESSES_MAX,
     BOOTSTRAP_TRIES,
     CONTACTS_REMEMBERED_MAX,
@@ -92,8 +93,14 @@ class RecordServer(Server):
             raise AddressInUse(f"cannot listen on UDP {local}: {error.strerror or error}") from error
         return bound
 
-    async def crawl(self, target: bytes, count: int) -> Found:
-        return await LookupCrawl(self.protocol, target, count=count, alpha=self.alpha).find()
+    async def crawl(
+        self,
+        target: bytes,
+        count: int,
+        ask: Ask | None = None,
+        enough: Callable[[list[Contact]], bool] | None = None,
+    ) -> Found:
+        return await LookupCrawl(self.protocol, target, count=count, alpha=self.alpha, ask=ask, enough=enough).find()
 
 
 class DhtNode:
@@ -408,6 +415,10 @@ class DhtNode:
         """
         self._publisher.keep(slot, make, refresh_s=refresh_s)
 
+    def tell_of_refreshes(self, told: Callable[[SoftRecord], None]) -> None:
+        """Have `told` called with every kept record when it is published, the first time and again."""
+        self._publisher.on_published = told
+
     async def drop(self, slot: str) -> None:
         """Stop keeping it, and say now that it is gone."""
         await self._publisher.drop(slot)
@@ -430,6 +441,7 @@ class DhtNode:
             raise NoBootstrapAnswered(list(self._remembered)[-REJOIN_ADDRESSES:])
 
     async def _ask_neighbours(self, key: RecordKey) -> Tally:
-        """What the nearest we know hold for a name, one quick try each."""
+        """What some of the nearest we know hold for a name, one quick try each."""
         others = [c for c in self._replicas.nearest_known(key, self._parameters.k) if not self._replicas.is_us(c)]
-        return await self._replicas.tally(key, ReplicaSet(tuple(others)), quick=True)
+        asked = self._runtime.random.sample(others, min(ADOPTION_ASKS, len(others)))
+        return await self._replicas.tally(key, ReplicaSet(tuple(asked)), quick=True)

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from kademlia.node import Node
@@ -86,6 +86,21 @@ class HelloAnswer(NamedTuple):
     node_id: NodeId
     node_key: bytes
     observed: Endpoint
+
+
+class ClaimsFound(NamedTuple):
+    """What one replica holds of a name: `held` None while its vote is not fixed. `closer`: whom it knows near the key, when
+    it holds nothing."""
+
+    held: list[bytes] | None
+    closer: Sequence[Contact] = ()
+
+
+class EntriesFound(NamedTuple):
+    """The same of a set."""
+
+    held: list[wire.Entry]
+    closer: Sequence[Contact] = ()
 
 
 class LocalReplica(Protocol):
@@ -261,8 +276,11 @@ class DhtProtocol(KademliaProtocol):
 
     # --- asking -------------------------------------------------------------------------------------------------------
 
-    async def ask(self, endpoint: Endpoint, request: wire.Request, expects: type[A], *, tries: int = RPC_TRIES) -> A:
-        """Send a request, again with the same id while nothing comes, and return the answer.
+    async def ask(
+        self, endpoint: Endpoint, request: wire.Request, expects: type[wire.Answer], *, tries: int = RPC_TRIES
+    ) -> wire.Answer:
+        """Send a request, again with the same id while nothing comes, and return the answer: what it `expects`, or
+        `Nodes` instead where `wire` allows that.
 
         Raises `Unanswered`, `OtherNetwork` or `Declined`.
         """
@@ -295,7 +313,6 @@ class DhtProtocol(KademliaProtocol):
             if reply.reason is wire.Refusal.OTHER_NETWORK:
                 raise OtherNetwork(f"{endpoint} is a node of another network")
             raise Declined(f"{endpoint} is too busy")
-        assert isinstance(reply, expects)
         return reply
 
     def _timeouts_s(self, tries: int) -> list[float]:
@@ -318,7 +335,13 @@ class DhtProtocol(KademliaProtocol):
             self.heard_at_s = self._runtime.clock.monotonic()
             request.answer.set_result(answer)
 
-    async def _call(
+    async def _call(self, contact: Contact, request: wire.Request, expects: type[A], *, tries: int | None = None) -> A:
+        """`ask` a contact for one kind of answer, and keep the table right."""
+        answer = await self._question(contact, request, expects, tries=tries)
+        assert isinstance(answer, expects)
+        return answer
+
+    async def _question(
         self,
         contact: Contact,
         request: wire.Request,
@@ -326,8 +349,8 @@ class DhtProtocol(KademliaProtocol):
         *,
         tries: int | None = None,
         casual: bool = False,
-    ) -> A:
-        """`ask` a contact, and keep the table right. `casual`: a single lost datagram is not held against it."""
+    ) -> A | wire.Nodes:
+        """The same where `Nodes` may come instead. `casual`: a single lost datagram is not held against it."""
         try:
             answer = await self.ask(contact.endpoint, request, expects, tries=tries or self.silence.tries(contact))
         except NetworkTrouble as trouble:
@@ -338,6 +361,7 @@ class DhtProtocol(KademliaProtocol):
         if answer.sender != contact.node_id:
             self._miss(contact)
             raise Unanswered(f"{contact.endpoint} is somebody else by now")
+        assert isinstance(answer, expects | wire.Nodes)
         return answer
 
     async def call_ping(self, contact: Contact, *, tries: int | None = None) -> None:
@@ -364,31 +388,35 @@ class DhtProtocol(KademliaProtocol):
         answer = await self._call(contact, request, wire.Stored, tries=tries)
         return Kept(answer.verdict, answer.reason, answer.sequence)
 
-    async def call_find_claims(self, contact: Contact, key: RecordKey, *, quick: bool = False) -> list[bytes] | None:
-        """The claims it holds, in its order; None while its vote is not fixed. `quick`: one try, and no blame."""
+    async def call_find_claims(self, contact: Contact, key: RecordKey, *, quick: bool = False) -> ClaimsFound:
+        """The claims it holds, in its order. `quick`: one try, and no blame."""
         tries = 1 if quick else None
         held: list[bytes] = []
         while True:
             request = wire.FindClaims(self._tag, self._sender, key, len(held))
-            answer = await self._call(contact, request, wire.Claims, tries=tries, casual=quick)
+            answer = await self._question(contact, request, wire.Claims, tries=tries, casual=quick)
+            if isinstance(answer, wire.Nodes):
+                return ClaimsFound(held, answer.contacts())
             if answer.pending:
-                return None
+                return ClaimsFound(None)
             held += answer.records
             if not answer.records or len(held) >= answer.total:
-                return held
+                return ClaimsFound(held)
 
-    async def call_find_entries(self, contact: Contact, key: RecordKey, kind: str) -> list[wire.Entry]:
+    async def call_find_entries(self, contact: Contact, key: RecordKey, kind: str) -> EntriesFound:
         """The entries it holds, page by page, as many as an honest replica can have."""
         held: list[wire.Entry] = []
         after = b""
         for _ in range(SET_PAGES_MAX):
             request = wire.FindEntries(self._tag, self._sender, key, kind, after)
-            answer = await self._call(contact, request, wire.Entries)
+            answer = await self._question(contact, request, wire.Entries)
+            if isinstance(answer, wire.Nodes):
+                return EntriesFound(held, answer.contacts())
             held += answer.entries
             if answer.following <= after or len(held) >= SET_ENTRIES_MAX:  # the end, or one that leads us in circles
                 break
             after = answer.following
-        return held[:SET_ENTRIES_MAX]
+        return EntriesFound(held[:SET_ENTRIES_MAX])
 
     async def call_hello(
         self, endpoint: Endpoint, *, pinned: bytes | None = None, tries: int = RPC_TRIES
@@ -397,6 +425,7 @@ class DhtProtocol(KademliaProtocol):
         network, `ProofRefused` when the proof does not hold or the key is not the one pinned."""
         nonce = self._runtime.random.randbytes(NONCE_BYTES)
         proof = await self.ask(endpoint, wire.Hello(self._tag, self._sender, nonce), wire.Proof, tries=tries)
+        assert isinstance(proof, wire.Proof)
         if proof.network_id != self._parameters.network_id:
             raise OtherNetwork(f"{endpoint} is a node of another network")
         signed = nonce + proof.observed
@@ -426,10 +455,10 @@ class DhtProtocol(KademliaProtocol):
                 answer = self.rpc_hello(nonce, sender)
             case wire.FindNode(sender=asker, target=target):
                 answer = self.rpc_find_node(asker, target, sender)
-            case wire.FindClaims(key=key, start=start):
-                answer = self.rpc_find_claims(RecordKey(key), start)
-            case wire.FindEntries(key=key, kind=kind, after=after):
-                answer = self.rpc_find_entries(RecordKey(key), kind, after)
+            case wire.FindClaims(sender=asker, key=key, start=start):
+                answer = self.rpc_find_claims(RecordKey(key), start) or self.rpc_find_node(asker, key, sender)
+            case wire.FindEntries(sender=asker, key=key, kind=kind, after=after):
+                answer = self.rpc_find_entries(RecordKey(key), kind, after) or self.rpc_find_node(asker, key, sender)
             case wire.Store():
                 answer = self.rpc_store(request, message_id, addr)
             case _:
@@ -456,11 +485,14 @@ class DhtProtocol(KademliaProtocol):
         usable = [c for c in near if is_callable(c.endpoint) and same_family(c.endpoint, sender)]
         return wire.Nodes(self.own_id, [pack_contact(contact) for contact in usable[:FIND_REPLY_CONTACTS_MAX]])
 
-    def rpc_find_claims(self, key: RecordKey, start: int) -> wire.Answer:
+    def rpc_find_claims(self, key: RecordKey, start: int) -> wire.Answer | None:
+        """None when there is nothing."""
         assert self.replica is not None
         held = self.replica.claims(key)
         if held is None:
             return wire.Claims(self.own_id, True, 0, [])
+        if not held and not start:
+            return None
         page: list[bytes] = []
         room = PAGE_BYTES_MAX
         for record in held[start:]:
@@ -470,7 +502,8 @@ class DhtProtocol(KademliaProtocol):
             page.append(record.raw)
         return wire.Claims(self.own_id, False, len(held), page)
 
-    def rpc_find_entries(self, key: RecordKey, kind: str, after: bytes) -> wire.Answer:
+    def rpc_find_entries(self, key: RecordKey, kind: str, after: bytes) -> wire.Answer | None:
+        """None when there is nothing, from the beginning on."""
         assert self.replica is not None
         page: list[wire.Entry] = []
         room = PAGE_BYTES_MAX
@@ -482,7 +515,7 @@ class DhtProtocol(KademliaProtocol):
                 return wire.Entries(self.own_id, page, last)
             page.append(entry)
             last = held.record.body.entry_id(held.record.key)
-        return wire.Entries(self.own_id, page, b"")
+        return wire.Entries(self.own_id, page, b"") if page or after else None
 
     def rpc_store(self, request: wire.Store, message_id: bytes, addr: SocketAddress) -> wire.Answer | None:
         """The answer; None when it comes later, or when this is a repetition of a request that is being served."""

@@ -21,6 +21,8 @@ class Publisher:
         self._runtime = runtime
         self._spawn = spawn
         self._announcer = Announcer(runtime.jitter)
+        self.on_published: Callable[[SoftRecord], None] = lambda record: None
+        """Called with what goes out to the replicas, for neighbours to hear of it directly."""
         self._news = asyncio.Event()
 
     def keep(self, slot: str, make: MakeRecord, *, refresh_s: float) -> None:
@@ -76,7 +78,15 @@ class Publisher:
             pass  # whoever did not hear it sees the record die by itself
 
     async def _publish(self, announcement: Announcement) -> None:
-        report, outcomes = await self._replicas.put(self._make(announcement))
+        record = self._make(announcement)
+        self.on_published(record)
+        if announcement.direct_left > 0:
+            key = record.body.place(record.key)
+            outcomes = await self._replicas.store_at_all(announcement.holders, key, record.raw)
+            if all(outcome.holds for outcome in outcomes):
+                announcement.direct_left -= 1
+                return
+        report, outcomes = await self._replicas.put(record)
         # A replica that knows a later one of ours, from an earlier run with a faster clock, hides what we say now.
         if self._announcer.learn_sequence(report.newest_sequence, self._runtime.clock.wall()):
             if not self._announcer.is_current(announcement):

@@ -7,14 +7,14 @@ given it in the background (read repair), as the signed bytes it came in.
 import asyncio
 from bisect import bisect_left
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple, cast
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, NamedTuple, Protocol, cast
 
 from dhtchat.dht.claiming import ClaimReading, Tally
 from dhtchat.dht.contact import Contact
-from dhtchat.dht.crawler import Found
+from dhtchat.dht.crawler import Ask, Found
 from dhtchat.dht.opener import RecordOpener
-from dhtchat.dht.protocol import Declined, DhtProtocol
+from dhtchat.dht.protocol import ClaimsFound, Declined, DhtProtocol
 from dhtchat.dht.replica import OwnReplica
 from dhtchat.dht.sets import SetMerge, SetReading
 from dhtchat.dht.storage import HeldEntry, Kept, claim_of
@@ -32,8 +32,17 @@ from dhtchat.records.acceptance import Reason, Verdict
 from dhtchat.records.kinds import DurableRecord, Record, SoftRecord, is_durable
 from dhtchat.runtime import Runtime
 
-Crawl = Callable[[bytes, int], Coroutine[Any, Any, Found]]
-"""Finds the given number of nodes nearest to a key."""
+
+class Crawl(Protocol):
+    """Finds the given number of nodes nearest to a key; the rest as `LookupCrawl` has it."""
+
+    def __call__(
+        self,
+        target: bytes,
+        count: int,
+        ask: Ask | None = None,
+        enough: Callable[[list[Contact]], bool] | None = None,
+    ) -> Coroutine[Any, Any, Found]: ...
 
 
 class ReplicaSet(NamedTuple):
@@ -180,8 +189,32 @@ class Replicas:
     # --- reading ------------------------------------------------------------------------------------------------------
 
     async def read_claims(self, key: RecordKey) -> ClaimReading:
-        """Who owns a name, as a reader counts; replicas that lag get the owner's record."""
-        tally = await self.tally(key, await self.nearest(key, self._parameters.k))
+        """Who owns a name, as a reader counts; replicas that lag get the owner's record.
+
+        The question goes along with the search, and both end when more than half of the nearest have given one claim
+        their vote: whatever the others say could not change that.
+        """
+        k = self._parameters.k
+        votes: dict[Contact, list[DurableRecord] | None] = {}
+
+        async def ask(contact: Contact) -> Sequence[Contact]:
+            claims, closer = await self._claims_at(contact, key, quick=False)
+            votes[contact] = claims
+            return closer
+
+        def agreed(settled: list[Contact]) -> bool:
+            first = Counter(claim_of(held[0]) for contact in settled if (held := votes.get(contact)))
+            return bool(first) and 2 * max(first.values()) > k
+
+        found = await self._crawl(key, k, ask, agreed)
+        tally = Tally(nodes_known=max(self.nodes_known(), len(found.nearest)))
+        tally.on_silence(found.silent)
+        for contact in self._with_us(found.nearest, key, k):
+            held = self._own.claims(key) if self.is_us(contact) else votes.get(contact)
+            if held is None:
+                tally.on_silence()
+            else:
+                tally.on_answer(contact, held)
         decision = tally.decision()
         if decision.certain and decision.owner is not None:
             self._repair(key, self._claim_repairs(tally, decision.owner), again=False)
@@ -194,7 +227,10 @@ class Replicas:
         tally.shunned = replicas.shunned
 
         async def ask(contact: Contact) -> None:
-            held = await self._claims_at(contact, key, quick=quick)
+            try:
+                held, _ = await self._claims_at(contact, key, quick=quick)
+            except NetworkTrouble:
+                held = None
             if held is None:
                 tally.on_silence()
             else:
@@ -205,54 +241,59 @@ class Replicas:
                 group.create_task(ask(contact))
         return tally
 
-    async def _claims_at(self, contact: Contact, key: RecordKey, *, quick: bool) -> list[DurableRecord] | None:
-        """In its order, each claim once; None when it is silent or has no vote yet."""
+    async def _claims_at(
+        self, contact: Contact, key: RecordKey, *, quick: bool
+    ) -> tuple[list[DurableRecord] | None, Sequence[Contact]]:
+        """In its order, each claim once, or None when it has no vote yet; and whom it named. Raises `NetworkTrouble`."""
         if self.is_us(contact):
             own = self._own.claims(key)
-            raws = None if own is None else [record.raw for record in own]
+            found = ClaimsFound(None if own is None else [record.raw for record in own])
         else:
-            try:
-                raws = await self._protocol.call_find_claims(contact, key, quick=quick)
-            except NetworkTrouble:
-                return None
+            found = await self._protocol.call_find_claims(contact, key, quick=quick)
+        raws, closer = found
         if raws is None:
-            return None
+            return None, closer
         believed = [record for raw in raws if (record := self._opener.open_for(raw, key)) and is_durable(record)]
         firsts: dict[bytes, DurableRecord] = {}
         for record in cast("list[DurableRecord]", believed):
             firsts.setdefault(claim_of(record), record)
-        return list(firsts.values())
+        return list(firsts.values()), closer
 
     async def read_set(self, key: RecordKey, kind: str) -> SetReading:
-        """The living entries; replicas that lag get what they lack."""
-        replicas = await self.nearest(key, SOFT_REPLICAS)
+        """The living entries; replicas that lag get what they lack.
+
+        The question goes along with the search, and both end when more than half of the nearest have said the same.
+        """
+        said: dict[Contact, tuple[list[HeldEntry], float]] = {}
+        """And when."""
+
+        async def ask(contact: Contact) -> Sequence[Contact]:
+            entries, closer = await self._protocol.call_find_entries(contact, key, kind)
+            offered = ((entry.record, entry.remaining_ms / MS_PER_S) for entry in entries)
+            said[contact] = self._believed(offered, key, kind), self._runtime.clock.monotonic()
+            return closer
+
+        def agreed(settled: list[Contact]) -> bool:
+            same = Counter(
+                frozenset(held.record.digest for held in said[contact][0]) for contact in settled if contact in said
+            )
+            return any(digests and 2 * times > SOFT_REPLICAS for digests, times in same.items())
+
+        found = await self._crawl(key, SOFT_REPLICAS, ask, agreed)
         merge = SetMerge()
-        merge.on_silence(replicas.silent)
-
-        async def ask(contact: Contact) -> None:
-            held = await self._entries_at(contact, key, kind)
-            if held is None:
-                merge.on_silence()
-            else:
-                merge.on_answer(contact, held, self._runtime.clock.monotonic())
-
-        async with asyncio.TaskGroup() as group:
-            for contact in replicas.contacts:
-                group.create_task(ask(contact))
+        merge.on_silence(found.silent)
         now_s = self._runtime.clock.monotonic()
+        for contact in self._with_us(found.nearest, key, SOFT_REPLICAS):
+            if self.is_us(contact):
+                own = [(held.record.raw, held.remaining_s) for held in self._own.entries(key, kind)]
+                merge.on_answer(contact, self._believed(own, key, kind), now_s)
+            else:
+                merge.on_answer(contact, *said[contact])
         self._repair(key, [Repair(*lack) for lack in merge.lacks(now_s)], again=False)
         return merge.reading(now_s)
 
-    async def _entries_at(self, contact: Contact, key: RecordKey, kind: str) -> list[HeldEntry] | None:
-        """None when it is silent."""
-        if self.is_us(contact):
-            offered = [(held.record.raw, held.remaining_s) for held in self._own.entries(key, kind)]
-        else:
-            try:
-                answered = await self._protocol.call_find_entries(contact, key, kind)
-            except NetworkTrouble:
-                return None
-            offered = [(entry.record, entry.remaining_ms / MS_PER_S) for entry in answered]
+    def _believed(self, offered: Iterable[tuple[bytes, float]], key: RecordKey, kind: str) -> list[HeldEntry]:
+        """Signed bytes and what is left of their life: those that hold."""
         held = []
         for raw, remaining_s in offered:
             record = self._opener.open_for(raw, key)

@@ -33,12 +33,12 @@ class SetMerge:
 
     def __init__(self) -> None:
         self._best: dict[bytes, _Best] = {}
-        self._answers: dict[Contact, set[bytes]] = {}
+        self._answers: dict[Contact, dict[bytes, SoftRecord]] = {}
         self._silent = 0
 
     def on_answer(self, contact: Contact, held: list[HeldEntry], now_s: float) -> None:
         """`held`: verified and judged."""
-        self._answers[contact] = {entry.record.digest for entry in held}
+        self._answers[contact] = {entry.record.body.entry_id(entry.record.key): entry.record for entry in held}
         for record, remaining_s in held:
             entry_id = record.body.entry_id(record.key)
             offered = _Best(record, now_s + remaining_s)
@@ -60,10 +60,18 @@ class SetMerge:
         """What to give to whom; never with more life than is left where it was found."""
         return [
             Lack(contact, best.record, best.ends_at_s - now_s)
-            for contact, digests in self._answers.items()
-            for best in self._best.values()
-            if best.record.digest not in digests and best.ends_at_s > now_s
+            for contact, held in self._answers.items()
+            for entry_id, best in self._best.items()
+            if best.ends_at_s > now_s and _lags(held.get(entry_id), best.record)
         ]
+
+
+def _lags(held: SoftRecord | None, best: SoftRecord) -> bool:
+    """Whether a replica should be given the best version. Not when it has only missed a refresh or two: the next one
+    comes by itself, and every reader would send it this one."""
+    if held is None or held.body.gone != best.body.gone:
+        return True
+    return held.digest != best.digest and best.body.issued_at_s - held.body.issued_at_s >= best.body.ttl_s // 2
 
 
 def _rank(best: _Best) -> tuple[int, bytes, float]:

@@ -84,14 +84,16 @@ class FindNode(Request, frozen=True, tag="find_node"):
 
 
 class FindClaims(Request, frozen=True, tag="find_claims"):
-    """Which claims do you hold for this name, from the `start`-th on? Answered by `Claims`."""
+    """Which claims do you hold for this name, from the `start`-th on? Answered by `Claims`, or by `Nodes` near `key` when
+    there are none (FIND_VALUE of the paper's §2.3)."""
 
     key: Target
     start: Annotated[int, Meta(ge=0, lt=CLAIMS_PER_NAME_MAX)]
 
 
 class FindEntries(Request, frozen=True, tag="find_entries"):
-    """Which entries of this set do you hold behind the one named `after`? Answered by `Entries`."""
+    """Which entries of this set do you hold behind the one named `after`? Answered by `Entries`, or by `Nodes` near `key`
+    when there are none and `after` is empty."""
 
     key: Target
     kind: KindName
@@ -228,7 +230,8 @@ class Frame(NamedTuple):
 
 _request_decoder: Final = msgspec.msgpack.Decoder(Ping | Hello | FindNode | FindClaims | FindEntries | Store | Leaving)
 _answer_decoders: Final[dict[type[Answer], msgspec.msgpack.Decoder[Any]]] = {
-    answer: msgspec.msgpack.Decoder(answer | Refused) for answer in ANSWER_TO.values()
+    answer: msgspec.msgpack.Decoder(answer | Nodes | Refused if answer in (Claims, Entries) else answer | Refused)
+    for answer in ANSWER_TO.values()
 }
 
 

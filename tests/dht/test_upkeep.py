@@ -71,11 +71,15 @@ def test_hand_off_goes_to_those_who_are_near_without_a_storm(seed: int, settled_
             late = await start_late(stack, 6, first[0], SMALL, runtime)
             nodes = [*first, *late]
             await asyncio.sleep(20)
-            for name in names:
-                assert nearest(nodes, room_key(name), SMALL.k) <= holders(nodes, room_key(name))
+            lacking = [nearest(nodes, room_key(name), SMALL.k) - holders(nodes, room_key(name)) for name in names]
+            # With full buckets the giver may not know a newcomer: for those there is upkeep, minutes later.
+            assert sum(map(len, lacking)) <= 0.2 * SMALL.k * len(names)
             stores = sum(node.statistics["request-Store"] for node in late)
             needed = sum(len(nearest(nodes, room_key(name), SMALL.k) & set(late)) for name in names)
             assert stores <= 1.5 * needed, "a storm"
+            await asyncio.sleep(2 * UPKEEP_INTERVAL_S)
+            for name in names:
+                assert nearest(nodes, room_key(name), SMALL.k) <= holders(nodes, room_key(name))
 
     run_virtually(scene, seed=seed)
 
@@ -143,7 +147,8 @@ def test_a_room_survives_the_slow_replacement_of_every_node(seed: int) -> None:
                 reading = await node.read_claims(LOBBY)
                 assert reading.owner == record
                 assert reading.decision.certain
-                assert reading.decision.holders == SMALL.k
+            nodes = [node for node, _ in lives]
+            assert nearest(nodes, LOBBY, SMALL.k) <= holders(nodes, LOBBY)
 
     run_virtually(scene, seed=seed)
 

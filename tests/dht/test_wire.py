@@ -59,7 +59,9 @@ def test_a_refusal_is_understood_in_place_of_any_answer(expected: type[wire.Answ
 @pytest.mark.parametrize("answer", ANSWERS)
 @pytest.mark.parametrize("expected", wire.ANSWER_TO.values())
 def test_an_answer_is_read_only_as_what_was_asked_for(answer: wire.Answer, expected: type[wire.Answer]) -> None:
-    if not isinstance(answer, expected):
+    """`Nodes` may come instead of a value: who holds none says who is nearer."""
+    finds_value = expected in (wire.Claims, wire.Entries)
+    if not isinstance(answer, expected) and not (finds_value and isinstance(answer, wire.Nodes)):
         with pytest.raises(MalformedMessage):
             wire.decode(wire.encode(ID, answer), expecting(expected))
 
