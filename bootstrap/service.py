@@ -43,7 +43,7 @@ async def serve(
         dht = DhtNode(
             runtime=runtime,
             parameters=settings.parameters,
-            node_key=folder.load_key("node", runtime.random),
+            node_key=folder.load_node_key(runtime.random, settings.parameters.id_puzzle_bits),
             storage=storage,
         )
         await stack.enter_async_context(dht)

@@ -4,6 +4,7 @@ All are plain `bytes` behind `NewType`, so that they cost nothing and still cann
 """
 
 import base64
+import functools
 import hashlib
 import ipaddress
 import unicodedata
@@ -15,6 +16,7 @@ from dhtchat.limits import (
     NAME_CHARACTERS_MAX,
     NAME_CHARACTERS_MIN,
     NODE_ID_BYTES,
+    NODE_KEYS_CACHED,
     RESERVED_NAMES,
     ROOM_NAME_CHARACTERS_MAX,
 )
@@ -56,9 +58,17 @@ def distance(a: bytes, b: bytes) -> int:
     return int.from_bytes(a, "big") ^ int.from_bytes(b, "big")
 
 
+@functools.lru_cache(maxsize=NODE_KEYS_CACHED)
 def node_id_of(node_key: bytes) -> NodeId:
     """The id of the DHT node that owns `node_key`: the first 160 bits of its SHA-256."""
     return NodeId(hashlib.sha256(node_key).digest()[:NODE_ID_BYTES])
+
+
+@functools.lru_cache(maxsize=NODE_KEYS_CACHED)
+def puzzle_bits(node_key: bytes) -> int:
+    """Leading zero bits of the hash of a node id's hash: the static puzzle of S/Kademlia (Baumgart 2007, §4.1)."""
+    solved = hashlib.sha256(hashlib.sha256(node_key).digest()).digest()
+    return 256 - int.from_bytes(solved, "big").bit_length()
 
 
 def fingerprint(peer: bytes) -> str:

@@ -53,10 +53,11 @@ UDP_PAYLOAD_BYTES_MAX: Final = 1_232
 """Largest datagram we send: 1280 (IPv6 minimum MTU, RFC 8200 §5) - 40 (IPv6) - 8 (UDP)."""
 RECORD_BYTES_MAX: Final = 1_000
 """Largest signed record, as BEP 44 has it."""
+BOOT_ID_BYTES: Final = 8
 SEALED_HEADER_BYTES: Final = 69
-"""Room kept for the sealed header of a later version: type 1, key 32, boot id 8, counter 12, tag 16 (design.md)."""
-STORE_OVERHEAD_BYTES: Final = 86 + SEALED_HEADER_BYTES
-"""What a store request, and later the sealed header, put around a record; pinned by tests/dht/test_sizes.py."""
+"""Of a sealed datagram: version and kind 1, key 32, boot id 8, counter 12, tag 16 (design.md)."""
+STORE_OVERHEAD_BYTES: Final = 61 + SEALED_HEADER_BYTES
+"""What a store request and the seal put around a record; pinned by tests/dht/test_sizes.py."""
 assert RECORD_BYTES_MAX + STORE_OVERHEAD_BYTES <= UDP_PAYLOAD_BYTES_MAX
 CLOCK_SKEW_S: Final = 600
 """How wrong another clock may be: soft records die at issued + ttl + this at the latest."""
@@ -121,10 +122,32 @@ BOOTSTRAP_PORT: Final = 8_468
 """Where a bootstrap node listens unless told otherwise (contract.md)."""
 REQUESTS_OPEN_MAX: Final = 4_096
 """Requests of ours waiting for an answer."""
-DATAGRAM_ID_BYTES: Final = 20
-"""Names a request and its answer (the frame of rpcudp: type 1, id 20, payload)."""
+DATAGRAM_ID_BYTES: Final = 8
+"""Names a request and its answer. They are sealed, so it need not be hard to guess, only different."""
 NETWORK_TAG_BYTES: Final = 4
-"""Head of the network id in every request: enough to tell strangers from friends; signatures carry all of it."""
+"""Head of the network id in a hello: enough to tell strangers from friends; every seal is made with all of it."""
+TOKEN_BYTES: Final = 8
+TOKEN_LIFE_S: Final = 300
+"""What shows that somebody receives what is sent to an address (BEP 5 has the idea and "five minutes"); accepted for up to
+twice that."""
+AMPLIFICATION_MAX: Final = 3
+"""Bytes of an answer for each byte of a question from an address that has shown no token (RFC 9000 §8.1 has the same)."""
+PADDED_QUESTION_BYTES: Final = 411
+assert AMPLIFICATION_MAX * PADDED_QUESTION_BYTES >= UDP_PAYLOAD_BYTES_MAX
+"""Datagram of a question without a token: long enough for any answer."""
+HELLO_BYTES: Final = 128
+"""Datagram of a hello, padded: its answer is not three times as long (tests/dht/test_sizes.py)."""
+REPLAY_WINDOW: Final = 64
+"""Counters below the highest one seen that are remembered one by one (RFC 4303 §3.4.3)."""
+BOOTS_REMEMBERED: Final = 2
+"""Process starts of one sender whose counters are remembered: a restart overtakes its last datagrams. Our guess."""
+AGREEMENTS_MAX: Final = 4_096
+"""X25519 results kept, for nodes we have asked and again for those that have only asked us. About 2 MiB each."""
+STRANGERS_BURST: Final = 1_000
+STRANGERS_PER_S: Final = 500.0
+"""New agreements made because somebody unknown speaks to us: half a second of work at once, then 2 % of a core."""
+NODE_KEYS_CACHED: Final = 16_384
+"""Node keys whose id and puzzle are not worked out again. About 3 MiB."""
 ENTRY_ID_BYTES_MAX: Final = 64
 """The longest name of an entry within its set: owner's key and device or room."""
 LISTINGS_PER_OWNER_MAX: Final = 64

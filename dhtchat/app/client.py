@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from dhtchat.app.entry import Entry
 from dhtchat.app.settings import Settings
-from dhtchat.crypto.identity import SigningKey
+from dhtchat.crypto.datagram import NodeKey
 from dhtchat.dht.node import DhtNode
 from dhtchat.dht.storage import RecordStorage
 from dhtchat.ids import Endpoint
@@ -27,7 +27,7 @@ async def bare_node(settings: Settings, runtime: Runtime) -> AsyncIterator[DhtNo
     dht = DhtNode(
         runtime=runtime,
         parameters=settings.parameters,
-        node_key=SigningKey.generate(runtime.random),
+        node_key=NodeKey.generate(runtime.random),
         storage=storage,
         client=True,
     )

@@ -145,7 +145,7 @@ class ChatNode:
         self._dht = DhtNode(
             runtime=runtime,
             parameters=settings.parameters,
-            node_key=self._folder.load_key("node", runtime.random),
+            node_key=self._folder.load_node_key(runtime.random, settings.parameters.id_puzzle_bits),
             storage=storage,
             client=True,  # until the login: whoever mistypes a password shall not be in everybody's tables
         )

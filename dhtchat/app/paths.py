@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dhtchat.crypto.datagram import NodeKey
 from dhtchat.crypto.identity import RandomBytes, SigningKey
 from dhtchat.errors import BadUsage, DamagedFile, ProfileBusy
-from dhtchat.ids import KEY_BYTES
+from dhtchat.ids import KEY_BYTES, puzzle_bits
 from dhtchat.limits import DEVICES_PER_OWNER_MAX
 from dhtchat.parameters import NetworkParameters
 
@@ -83,19 +84,35 @@ class DeviceFolder:
 
     def load_key(self, name: str, source: RandomBytes) -> SigningKey:
         """The key of that name, made on first use. Raises `DamagedFile`."""
-        path = self.path / f"{name}.key"
-        try:
-            seed = path.read_bytes()
-        except FileNotFoundError:
-            return self.replace_key(name, source)
-        if len(seed) != KEY_BYTES:
-            raise DamagedFile(f"{path} is damaged", hint="Move it aside: a new device key is made then.")
-        return SigningKey(seed)
+        seed = self._load_seed(name)
+        return SigningKey(seed) if seed is not None else self.replace_key(name, source)
 
     def replace_key(self, name: str, source: RandomBytes) -> SigningKey:
         key = SigningKey.generate(source)
-        write_private(self.path / f"{name}.key", key.seed)
+        write_private(self._key_path(name), key.seed)
         return key
+
+    def load_node_key(self, source: RandomBytes, bits: int) -> NodeKey:
+        """The key of this device's DHT node, made when there is none that solves the network's puzzle. Raises
+        `DamagedFile`."""
+        seed = self._load_seed("node")
+        if seed is not None and puzzle_bits((key := NodeKey(seed)).public) >= bits:
+            return key
+        key = NodeKey.generate(source, bits)
+        write_private(self._key_path("node"), key.seed)
+        return key
+
+    def _load_seed(self, name: str) -> bytes | None:
+        try:
+            seed = self._key_path(name).read_bytes()
+        except FileNotFoundError:
+            return None
+        if len(seed) != KEY_BYTES:
+            raise DamagedFile(f"{self._key_path(name)} is damaged", hint="Move it aside: a new key is made then.")
+        return seed
+
+    def _key_path(self, name: str) -> Path:
+        return self.path / f"{name}.key"
 
 
 def _candidates(profile_folder: Path) -> Iterator[Path]:

@@ -1,24 +1,26 @@
-"""A contact is a node's id and where it is reached; packed, it is 26 bytes for IPv4 and 38 for IPv6 (as in BEP 5)."""
+"""A contact is a node and where it is reached: a public key and an address, packed 38 bytes for IPv4 and 50 for IPv6."""
 
 import functools
 import ipaddress
 from typing import Final, NamedTuple
 
 from dhtchat.errors import MalformedMessage
-from dhtchat.ids import Endpoint, NodeId
-from dhtchat.limits import ENDPOINTS_CACHED, NODE_ID_BYTES
+from dhtchat.ids import KEY_BYTES, Endpoint, NodeId, node_id_of, puzzle_bits
+from dhtchat.limits import ENDPOINTS_CACHED
 
 _PORT_BYTES: Final = 2
 _PACKED_LENGTHS: Final = frozenset({4 + _PORT_BYTES, 16 + _PORT_BYTES})
 """An IPv4 or IPv6 address and a port."""
-PACKED_CONTACT_LENGTHS: Final = frozenset(NODE_ID_BYTES + length for length in _PACKED_LENGTHS)
+PACKED_CONTACT_LENGTHS: Final = frozenset(KEY_BYTES + length for length in _PACKED_LENGTHS)
 
 
 class Contact(NamedTuple):
-    """Both together: a node that moved, or one that poses as another, is another contact."""
+    """All together: a node that moved is another contact. `node_id` is the hash of `key`, so it cannot be made up."""
 
     node_id: NodeId
     endpoint: Endpoint
+    key: bytes = b""
+    """X25519. Empty where nobody is to be called: tables and searches look at ids and addresses only."""
 
     def __str__(self) -> str:
         return f"{self.node_id.hex()[:8]}@{self.endpoint}"
@@ -44,12 +46,16 @@ def unpack_endpoint(packed: bytes) -> Endpoint:
 @functools.lru_cache(maxsize=ENDPOINTS_CACHED)
 def pack_contact(contact: Contact) -> bytes:
     """Raises `ValueError` as `pack_endpoint` does."""
-    return contact.node_id + pack_endpoint(contact.endpoint)
+    return contact.key + pack_endpoint(contact.endpoint)
+
+
+def contact_at(key: bytes, endpoint: Endpoint) -> Contact:
+    return Contact(node_id_of(key), endpoint, key)
 
 
 def unpack_contact(packed: bytes) -> Contact:
     """The reverse, or `MalformedMessage`."""
-    return Contact(NodeId(packed[:NODE_ID_BYTES]), unpack_endpoint(packed[NODE_ID_BYTES:]))
+    return contact_at(packed[:KEY_BYTES], unpack_endpoint(packed[KEY_BYTES:]))
 
 
 @functools.lru_cache(maxsize=ENDPOINTS_CACHED)
@@ -63,10 +69,10 @@ def is_callable(endpoint: Endpoint) -> bool:
 
 
 @functools.lru_cache(maxsize=ENDPOINTS_CACHED)
-def callable_contact(packed: bytes) -> Contact | None:
-    """The contact, unless no node can be behind its address."""
+def callable_contact(packed: bytes, bits: int) -> Contact | None:
+    """The contact, unless no node can be behind its address, or its key does not solve the puzzle of so many bits."""
     contact = unpack_contact(packed)
-    return contact if is_callable(contact.endpoint) else None
+    return contact if is_callable(contact.endpoint) and puzzle_bits(contact.key) >= bits else None
 
 
 def plain_endpoint(host: str, port: int) -> Endpoint:

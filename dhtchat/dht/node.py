@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Self
 
 from kademlia.network import Server
 
-from dhtchat.crypto.identity import SigningKey
+from dhtchat.crypto.datagram import NodeKey
 from dhtchat.dht.announcer import MakeRecord
 from dhtchat.dht.claiming import ClaimReading, Tally, VoteKeeper
 from dhtchat.dht.contact import Contact
@@ -115,7 +115,7 @@ class DhtNode:
         *,
         runtime: Runtime,
         parameters: NetworkParameters,
-        node_key: SigningKey,
+        node_key: NodeKey,
         storage: RecordStorage,
         client: bool = False,
     ) -> None:
@@ -355,7 +355,7 @@ class DhtNode:
                     await self._server.crawl(target, self._parameters.k)
 
     def _own_contact(self) -> Contact | None:
-        return None if self._client or self._address is None else Contact(self.node_id, self._address)
+        return None if self._client or self._address is None else Contact(self.node_id, self._address, self.node_key)
 
     def _entered(self, contact: Contact) -> None:
         self._remember(contact.endpoint)

@@ -1,17 +1,23 @@
 """Datagrams in and out: kademlia's protocol class over rpcudp, made safe against what strangers send.
 
 What this file guards:
-- Whatever the bytes, no exception leaves `datagram_received`: what is malformed, unknown or from the wrong address is
-  dropped and counted. Nothing is looked up by a name from the network.
-- An answer counts only for an open request, only from the address asked, and only in the form that request expects.
-- Only an answer brings a contact into the table, or back; a request merely makes us ping who sent it, within bounds.
-- Nothing is sent but by `_send`. (A later version seals datagrams there, and opens them in `datagram_received`.)
+- Whatever the bytes, no exception leaves `datagram_received`: what is malformed, unknown, a replay or from the wrong
+  address is dropped and counted. Nothing is looked up by a name from the network.
+- Whoever speaks has proved its key by the seal (`crypto/datagram.py`). An answer counts only for an open request, only from
+  the key and the address asked, and only in the form that request expects.
+- Only an answer brings a contact into the table, or back, or to a new address; a request merely makes us ping who sent
+  it, within bounds.
+- Who has not shown that it receives what is sent to its address is sent at most three times what it sent, and can store
+  nothing: a token in an answer, brought back in the next request, shows it (BEP 5).
+- Nothing is sent but by `_send`.
 """
 
 import asyncio
 import contextlib
+import hashlib
+import hmac
 import logging
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -19,10 +25,11 @@ from kademlia.node import Node
 from kademlia.protocol import KademliaProtocol
 from rpcudp.protocol import RPCProtocol
 
-from dhtchat.crypto.identity import SigningKey, verify
+from dhtchat.crypto.datagram import NodeKey, Sealer, kind_of, sender_of
 from dhtchat.dht import wire
 from dhtchat.dht.contact import (
     Contact,
+    contact_at,
     is_callable,
     pack_contact,
     pack_endpoint,
@@ -33,15 +40,18 @@ from dhtchat.dht.contact import (
 from dhtchat.dht.routing import ContactTable, Silence
 from dhtchat.dht.storage import HeldEntry, Kept
 from dhtchat.errors import MalformedMessage, NetworkTrouble, ProofRefused
-from dhtchat.ids import Endpoint, NodeId, RecordKey, node_id_of
+from dhtchat.ids import Endpoint, NodeId, RecordKey, node_id_of, puzzle_bits
 from dhtchat.limits import (
     ADMISSIONS_BURST,
     ADMISSIONS_OPEN_MAX,
     ADMISSIONS_PER_S,
+    AGREEMENTS_MAX,
+    AMPLIFICATION_MAX,
+    BOOT_ID_BYTES,
     DATAGRAM_ID_BYTES,
     FIND_REPLY_CONTACTS_MAX,
     NETWORK_TAG_BYTES,
-    NONCE_BYTES,
+    PADDED_QUESTION_BYTES,
     PAGE_BYTES_MAX,
     REQUESTS_OPEN_MAX,
     REQUESTS_SERVED_MAX,
@@ -50,8 +60,13 @@ from dhtchat.limits import (
     RPC_TIMEOUT_ROUND_TRIPS,
     RPC_TIMEOUT_S,
     RPC_TRIES,
+    SEALED_HEADER_BYTES,
     SET_ENTRIES_MAX,
     SET_PAGES_MAX,
+    STRANGERS_BURST,
+    STRANGERS_PER_S,
+    TOKEN_BYTES,
+    TOKEN_LIFE_S,
     UDP_PAYLOAD_BYTES_MAX,
 )
 from dhtchat.parameters import NetworkParameters
@@ -60,7 +75,6 @@ from dhtchat.runtime import Runtime
 
 log = logging.getLogger(__name__)
 
-_HELLO_PURPOSE = "node-hello"
 A = TypeVar("A", bound=wire.Answer)
 SocketAddress = tuple[Any, ...]
 """As asyncio has it: (host, port) for IPv4, with flow and zone behind it for IPv6."""
@@ -116,18 +130,64 @@ class LocalReplica(Protocol):
         """At once, after an adoption, or None when too many wait already."""
 
 
+class _Heard(NamedTuple):
+    """An answer and who gave it."""
+
+    key: bytes
+    answer: wire.Answer
+
+
+class _Question(NamedTuple):
+    """A request that waits for its answer. `unproved_bytes`: how long it was, when its token did not show that the asker
+    receives what is sent to that address."""
+
+    message_id: bytes
+    asker: bytes
+    sender: Endpoint
+    addr: SocketAddress
+    unproved_bytes: int | None
+
+
+class _Tokens:
+    """Gives out and checks tokens: each is good for one key at one address, for a while. Time is an argument."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+
+    def make(self, key: bytes, endpoint: Endpoint, now_s: float) -> bytes:
+        return self._of(key, endpoint, int(now_s // TOKEN_LIFE_S))
+
+    def holds(self, token: bytes, key: bytes, endpoint: Endpoint, now_s: float) -> bool:
+        slot = int(now_s // TOKEN_LIFE_S)
+        return token != wire.NO_TOKEN and any(
+            hmac.compare_digest(token, self._of(key, endpoint, tried)) for tried in (slot, slot - 1)
+        )
+
+    def _of(self, key: bytes, endpoint: Endpoint, slot: int) -> bytes:
+        about = b"%d %d " % (slot, endpoint.port) + endpoint.host.encode() + key
+        return hashlib.blake2s(about, key=self._secret, digest_size=TOKEN_BYTES).digest()
+
+
 class _OpenRequest:
-    """Waits for its answer from one address; None: given up. A timer of the loop sends it again, not a time-out around
+    """Waits for its answer from one key (None: any) at one address; None: given up. A timer of the loop sends it again, not a time-out around
     each try: to ask is most of what a node does."""
 
-    __slots__ = ("_send", "_timer", "_waits_s", "answer", "endpoint", "expects")
+    __slots__ = ("_send", "_timer", "_waits_s", "answer", "endpoint", "expects", "foreign", "key")
 
     def __init__(
-        self, endpoint: Endpoint, expects: type[wire.Answer], send: Callable[[], None], waits_s: Iterable[float]
+        self,
+        endpoint: Endpoint,
+        key: bytes | None,
+        expects: type[wire.Answer],
+        send: Callable[[], None],
+        waits_s: Iterable[float],
     ) -> None:
         self.endpoint = endpoint
+        self.key = key
         self.expects = expects
-        self.answer: asyncio.Future[wire.Answer | None] = asyncio.get_running_loop().create_future()
+        self.foreign = False
+        """Who is there said that it belongs to another network."""
+        self.answer: asyncio.Future[_Heard | None] = asyncio.get_running_loop().create_future()
         self._send = send
         self._waits_s = iter(waits_s)
         self._timer: asyncio.TimerHandle | None = None
@@ -171,8 +231,8 @@ class _Budget:
 class DhtProtocol(KademliaProtocol):
     """Both sides of every question nodes ask each other: `call_*` asks, `rpc_*` answers.
 
-    The owner sets `replica` and the two hooks before the socket opens. A `client` asks only: it sends no id, nobody puts
-    it into a table, and it answers nothing.
+    The owner sets `replica` and the two hooks before the socket opens. A `client` asks only: it says so, nobody puts it into
+    a table, and it answers nothing.
     """
 
     def __init__(
@@ -183,7 +243,7 @@ class DhtProtocol(KademliaProtocol):
         *,
         runtime: Runtime,
         parameters: NetworkParameters,
-        node_key: SigningKey,
+        node_key: NodeKey,
         client: bool,
         statistics: Counter[str],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
@@ -202,13 +262,23 @@ class DhtProtocol(KademliaProtocol):
         self.silence = Silence()
         self._runtime = runtime
         self._parameters = parameters
-        self._node_key = node_key
+        self._bits = parameters.id_puzzle_bits
+        self._own_key = node_key.public
+        boot_id = runtime.random.randbytes(BOOT_ID_BYTES)
+        self._sealer = Sealer(node_key, boot_id, parameters.network_id)
+        self._tokens = _Tokens(runtime.random.randbytes(32))
+        self._tokens_had: OrderedDict[tuple[bytes, Endpoint], bytes] = OrderedDict()
+        """Given to us, by whom and from where."""
+        self._strangers = _Budget(STRANGERS_BURST, STRANGERS_PER_S)
         self.client = client
         self._leaving = False
         self._spawn = spawn
         self._tag = parameters.network_id[:NETWORK_TAG_BYTES]
         self._open: dict[bytes, _OpenRequest] = {}
-        self._serving: set[tuple[SocketAddress, bytes]] = set()
+        self._greeted: Counter[Endpoint] = Counter()
+        """Addresses with an open hello, and how many: from there an answer may come under a key we do not know."""
+        self._serving: dict[tuple[bytes, bytes], None] = {}
+        """Stores that wait for a vote: the asker's key and the id of the request."""
         self._admitting: set[Endpoint] = set()
         self._admissions = _Budget(ADMISSIONS_BURST, ADMISSIONS_PER_S)
         self._ipv6_socket = False
@@ -236,35 +306,111 @@ class DhtProtocol(KademliaProtocol):
         self.statistics["datagrams-in"] += 1
         sender = plain_endpoint(str(addr[0]), int(addr[1]))
         try:
-            frame = wire.decode(data, self._expected)
+            self._receive(data, sender, addr)
         except MalformedMessage:
             self.statistics["malformed"] += 1
+
+    def _receive(self, data: bytes, sender: Endpoint, addr: SocketAddress) -> None:
+        """Raises `MalformedMessage`."""
+        if len(data) > UDP_PAYLOAD_BYTES_MAX:
+            raise MalformedMessage(f"a datagram of {len(data)} bytes")
+        match kind_of(data):
+            case wire.Kind.ANSWER:
+                self._hear(data, sender)
+            case wire.Kind.REQUEST | wire.Kind.CLIENT_REQUEST | wire.Kind.HELLO if self.client or self._leaving:
+                self.statistics["asked-a-client"] += 1
+            case wire.Kind.REQUEST | wire.Kind.CLIENT_REQUEST as kind:
+                self._be_asked(data, sender, addr, asker_is_client=kind == wire.Kind.CLIENT_REQUEST)
+            case wire.Kind.HELLO:
+                self._greet(wire.decode_hello(data), sender, addr)
+            case wire.Kind.FOREIGN:
+                self._hear_foreign(wire.decode_foreign(data), sender)
+            case _:
+                raise MalformedMessage(f"a datagram of unknown kind {data[0]}")
+
+    def _hear(self, data: bytes, sender: Endpoint) -> None:
+        """An answer. One from an unknown key is worth the work of opening it only where a hello of ours is open."""
+        if not self._sealer.knows(sender_of(data)) and sender not in self._greeted:
+            self.statistics["answer-unknown"] += 1
             return
+        opened = self._sealer.open(data)
+        if opened is None:
+            self.statistics["replayed"] += 1
+            return
+        frame = wire.decode_answer(opened.plaintext, self._expected)
         if frame.message is None:
             self.statistics["answer-unknown"] += 1
-        elif isinstance(frame.message, wire.Answer):
-            self._accept_answer(frame.message_id, frame.message, sender)
-        elif self.client or self._leaving:
-            self.statistics["asked-a-client"] += 1
-        elif frame.message.network != self._tag:
-            self.statistics["request-other-network"] += 1
-            self._send(frame.message_id, wire.Refused(self.own_id, wire.Refusal.OTHER_NETWORK), addr)
-        elif isinstance(frame.message, wire.Leaving):
-            self._on_leaving(frame.message.sender, sender)
+            return
+        assert isinstance(frame.message, wire.Answer)
+        request = self._open[frame.message_id]
+        if request.endpoint != sender or request.key not in (None, opened.sender):
+            self.statistics["answer-wrong-source"] += 1
+        elif request.answer.done():
+            self.statistics["answer-repeated"] += 1
         else:
-            self._notice(frame.message.sender, sender)
-            self._serve(frame.message_id, frame.message, sender, addr)
+            self.heard_at_s = self._runtime.clock.monotonic()
+            self._keep_token(opened.sender, sender, frame.token)
+            request.answer.set_result(_Heard(opened.sender, frame.message))
+
+    def _hear_foreign(self, message_id: bytes, sender: Endpoint) -> None:
+        request = self._open.get(message_id)
+        if request is not None and request.key is None and request.endpoint == sender:
+            request.foreign = True
+            request.give_up()
+
+    def _be_asked(self, data: bytes, sender: Endpoint, addr: SocketAddress, *, asker_is_client: bool) -> None:
+        asker = sender_of(data)
+        if not self._sealer.knows(asker) and not self._strangers.take(self._runtime.clock.monotonic()):
+            self.statistics["strangers-refused"] += 1
+            return
+        opened = self._sealer.open(data)
+        if opened is None:
+            self.statistics["replayed"] += 1
+            return
+        frame = wire.decode_request(opened.plaintext)
+        assert isinstance(frame.message, wire.Request)
+        if isinstance(frame.message, wire.Leaving):
+            self._on_leaving(contact_at(asker, sender))
+            return
+        if not asker_is_client:
+            self._notice(contact_at(asker, sender))
+        proved = self._tokens.holds(frame.token, asker, sender, self._runtime.clock.monotonic())
+        question = _Question(frame.message_id, asker, sender, addr, None if proved else len(data))
+        self._serve(question, frame.message)
 
     def _expected(self, message_id: bytes) -> type[wire.Answer] | None:
         request = self._open.get(message_id)
         return request.expects if request else None
 
-    def _send(self, message_id: bytes, message: wire.Message, addr: SocketAddress) -> None:
+    def _keep_token(self, key: bytes, endpoint: Endpoint, token: bytes) -> None:
+        self._tokens_had[key, endpoint] = token
+        self._tokens_had.move_to_end((key, endpoint))
+        if len(self._tokens_had) > AGREEMENTS_MAX:
+            self._tokens_had.popitem(last=False)
+
+    def _send_request(self, message_id: bytes, request: wire.Request, contact: Contact) -> None:
+        """Sealed anew each time. Without a token it is padded, so that any answer may come."""
+        token = self._tokens_had.get((contact.key, contact.endpoint), wire.NO_TOKEN)
+        bytes_min = PADDED_QUESTION_BYTES - SEALED_HEADER_BYTES if token == wire.NO_TOKEN else 0
+        plaintext = wire.encode(message_id, token, request, bytes_min=bytes_min)
+        kind = wire.Kind.CLIENT_REQUEST if self.client else wire.Kind.REQUEST
+        self._send(self._sealer.seal(contact.key, kind, plaintext), self._address_of(contact.endpoint))
+
+    def _send_answer(self, question: _Question, answer: wire.Answer) -> None:
+        token = self._tokens.make(question.asker, question.sender, self._runtime.clock.monotonic())
+        plaintext = wire.encode(question.message_id, token, answer)
+        if question.unproved_bytes is not None:
+            allowed = AMPLIFICATION_MAX * question.unproved_bytes
+            if len(plaintext) + SEALED_HEADER_BYTES > allowed:
+                self.statistics["unproved"] += 1
+                plaintext = wire.encode(question.message_id, token, wire.Refused(wire.Refusal.UNPROVED))
+        self._send(self._sealer.reply(question.asker, wire.Kind.ANSWER, plaintext), question.addr)
+
+    def _send(self, datagram: bytes, addr: SocketAddress) -> None:
         """The only place from which anything is sent."""
         if self.transport is None or self.transport.is_closing():
             return
-        datagram = wire.encode(message_id, message)
-        assert len(datagram) <= UDP_PAYLOAD_BYTES_MAX, f"{type(message).__name__} of {len(datagram)} bytes"
+        assert len(datagram) <= UDP_PAYLOAD_BYTES_MAX, f"{len(datagram)} bytes"
         self.statistics["datagrams-out"] += 1
         self.transport.sendto(datagram, addr)
 
@@ -277,43 +423,61 @@ class DhtProtocol(KademliaProtocol):
     # --- asking -------------------------------------------------------------------------------------------------------
 
     async def ask(
-        self, endpoint: Endpoint, request: wire.Request, expects: type[wire.Answer], *, tries: int = RPC_TRIES
+        self, contact: Contact, request: wire.Request, expects: type[wire.Answer], *, tries: int = RPC_TRIES
     ) -> wire.Answer:
         """Send a request, again with the same id while nothing comes, and return the answer: what it `expects`, or
-        `Nodes` instead where `wire` allows that.
+        `Nodes` instead where `wire` allows that. Asks once more when all that lacked was a token.
 
-        Raises `Unanswered`, `OtherNetwork` or `Declined`.
+        Raises `Unanswered` or `Declined`.
         """
+        for _ in range(2):
+            heard = await self._wait(
+                contact.endpoint,
+                contact.key,
+                expects,
+                lambda message_id: self._send_request(message_id, request, contact),
+                tries,
+            )
+            if not isinstance(heard.answer, wire.Refused):
+                return heard.answer
+            if heard.answer.reason is not wire.Refusal.UNPROVED:
+                break
+        raise Declined(f"{contact.endpoint} is too busy")
+
+    async def _wait(
+        self,
+        endpoint: Endpoint,
+        key: bytes | None,
+        expects: type[wire.Answer],
+        send: Callable[[bytes], None],
+        tries: int,
+    ) -> _Heard:
+        """Until an answer comes to what `send`, given an id, sends. Raises `Unanswered`, `OtherNetwork` or `Declined`."""
         if len(self._open) >= REQUESTS_OPEN_MAX:
             self.statistics["requests-full"] += 1
             raise Declined("too many requests of ours are open")
         if self.transport is None or self.transport.is_closing():
             raise Declined("this node has no socket")
         message_id = self._runtime.random.randbytes(DATAGRAM_ID_BYTES)
-        address = self._address_of(endpoint)
-        opened = _OpenRequest(
-            endpoint, expects, lambda: self._send(message_id, request, address), self._timeouts_s(tries)
-        )
+        opened = _OpenRequest(endpoint, key, expects, lambda: send(message_id), self._timeouts_s(tries))
         self._open[message_id] = opened
         asked_at_s = self._runtime.clock.monotonic()
         try:
             opened.send()
-            reply = await opened.answer
+            heard = await opened.answer
         finally:
             opened.close()
             del self._open[message_id]
-        if reply is None:
+        if opened.foreign:
+            raise OtherNetwork(f"{endpoint} is a node of another network")
+        if heard is None:
             self.statistics["unanswered"] += 1
             raise Unanswered(f"{endpoint} does not answer")
         took_s = self._runtime.clock.monotonic() - asked_at_s
         # After a second try it is too long rather than too short: an answer to the first would count from there. That is
         # the safe side, where Karn's rule would measure nothing and keep on asking twice.
         self._measure(min(took_s, RPC_TIMEOUT_S))
-        if isinstance(reply, wire.Refused):
-            if reply.reason is wire.Refusal.OTHER_NETWORK:
-                raise OtherNetwork(f"{endpoint} is a node of another network")
-            raise Declined(f"{endpoint} is too busy")
-        return reply
+        return heard
 
     def _timeouts_s(self, tries: int) -> list[float]:
         """How long each try waits: from what answers take here, doubled with each try."""
@@ -324,16 +488,6 @@ class DhtProtocol(KademliaProtocol):
     def _measure(self, took_s: float) -> None:
         before_s = took_s if self.round_trip_s is None else self.round_trip_s
         self.round_trip_s = before_s + ROUND_TRIP_GAIN * (took_s - before_s)
-
-    def _accept_answer(self, message_id: bytes, answer: wire.Answer, sender: Endpoint) -> None:
-        request = self._open[message_id]
-        if request.endpoint != sender:
-            self.statistics["answer-wrong-source"] += 1
-        elif request.answer.done():
-            self.statistics["answer-repeated"] += 1
-        else:
-            self.heard_at_s = self._runtime.clock.monotonic()
-            request.answer.set_result(answer)
 
     async def _call(self, contact: Contact, request: wire.Request, expects: type[A], *, tries: int | None = None) -> A:
         """`ask` a contact for one kind of answer, and keep the table right."""
@@ -352,26 +506,23 @@ class DhtProtocol(KademliaProtocol):
     ) -> A | wire.Nodes:
         """The same where `Nodes` may come instead. `casual`: a single lost datagram is not held against it."""
         try:
-            answer = await self.ask(contact.endpoint, request, expects, tries=tries or self.silence.tries(contact))
+            answer = await self.ask(contact, request, expects, tries=tries or self.silence.tries(contact))
         except NetworkTrouble as trouble:
             if not casual and not isinstance(trouble, Declined):
                 self._miss(contact)
             raise
-        self._meet(Contact(NodeId(answer.sender), contact.endpoint))
-        if answer.sender != contact.node_id:
-            self._miss(contact)
-            raise Unanswered(f"{contact.endpoint} is somebody else by now")
+        self._meet(contact)
         assert isinstance(answer, expects | wire.Nodes)
         return answer
 
     async def call_ping(self, contact: Contact, *, tries: int | None = None) -> None:
         """Raises `NetworkTrouble` when it is not there."""
-        await self._call(contact, wire.Ping(self._tag, self._sender), wire.Pong, tries=tries)
+        await self._call(contact, wire.Ping(), wire.Pong, tries=tries)
 
     async def call_find_node(self, contact: Contact, target: bytes) -> list[Contact]:
         """The contacts it knows nearest to `target`."""
-        answer = await self._call(contact, wire.FindNode(self._tag, self._sender, target), wire.Nodes)
-        return answer.contacts()
+        answer = await self._call(contact, wire.FindNode(target), wire.Nodes)
+        return answer.contacts(self._bits)
 
     async def call_store(
         self,
@@ -384,7 +535,7 @@ class DhtProtocol(KademliaProtocol):
     ) -> Kept:
         """What it did with a record."""
         remaining_ms = None if remaining_s is None else max(0, int(remaining_s * wire.MS_PER_S))
-        request = wire.Store(self._tag, self._sender, key, raw, remaining_ms)
+        request = wire.Store(key, raw, remaining_ms)
         answer = await self._call(contact, request, wire.Stored, tries=tries)
         return Kept(answer.verdict, answer.reason, answer.sequence)
 
@@ -393,10 +544,10 @@ class DhtProtocol(KademliaProtocol):
         tries = 1 if quick else None
         held: list[bytes] = []
         while True:
-            request = wire.FindClaims(self._tag, self._sender, key, len(held))
+            request = wire.FindClaims(key, len(held))
             answer = await self._question(contact, request, wire.Claims, tries=tries, casual=quick)
             if isinstance(answer, wire.Nodes):
-                return ClaimsFound(held, answer.contacts())
+                return ClaimsFound(held, answer.contacts(self._bits))
             if answer.pending:
                 return ClaimsFound(None)
             held += answer.records
@@ -408,10 +559,10 @@ class DhtProtocol(KademliaProtocol):
         held: list[wire.Entry] = []
         after = b""
         for _ in range(SET_PAGES_MAX):
-            request = wire.FindEntries(self._tag, self._sender, key, kind, after)
+            request = wire.FindEntries(key, kind, after)
             answer = await self._question(contact, request, wire.Entries)
             if isinstance(answer, wire.Nodes):
-                return EntriesFound(held, answer.contacts())
+                return EntriesFound(held, answer.contacts(self._bits))
             held += answer.entries
             if answer.following <= after or len(held) >= SET_ENTRIES_MAX:  # the end, or one that leads us in circles
                 break
@@ -423,74 +574,80 @@ class DhtProtocol(KademliaProtocol):
     ) -> HelloAnswer:
         """Have whoever is at an address prove its node key. Raises `NetworkTrouble` when it is silent or of another
         network, `ProofRefused` when the proof does not hold or the key is not the one pinned."""
-        nonce = self._runtime.random.randbytes(NONCE_BYTES)
-        proof = await self.ask(endpoint, wire.Hello(self._tag, self._sender, nonce), wire.Proof, tries=tries)
-        assert isinstance(proof, wire.Proof)
-        if proof.network_id != self._parameters.network_id:
-            raise OtherNetwork(f"{endpoint} is a node of another network")
-        signed = nonce + proof.observed
-        if proof.sender != node_id_of(proof.node_key) or not verify(
-            proof.node_key, _HELLO_PURPOSE, proof.network_id, signed, proof.signature
-        ):
-            raise ProofRefused(f"{endpoint} could not prove which node it is")
-        if pinned is not None and proof.node_key != pinned:
-            raise ProofRefused(f"{endpoint} has another node key than the one it was named with")
-        self._meet(Contact(NodeId(proof.sender), endpoint), proved=True)
-        return HelloAnswer(NodeId(proof.sender), proof.node_key, unpack_endpoint(proof.observed))
+        address = self._address_of(endpoint)
 
-    @property
-    def _sender(self) -> bytes:
-        return b"" if self.client else self.own_id
+        def send(message_id: bytes) -> None:
+            self._send(wire.encode_hello(wire.Hello(self._own_key, self._tag, message_id)), address)
+
+        self._greeted[endpoint] += 1
+        try:
+            heard = await self._wait(endpoint, None, wire.Greeting, send, tries)
+        finally:
+            self._greeted[endpoint] -= 1
+            if not self._greeted[endpoint]:
+                del self._greeted[endpoint]
+        if isinstance(heard.answer, wire.Refused):
+            raise Declined(f"{endpoint} is too busy")
+        assert isinstance(heard.answer, wire.Greeting)
+        if puzzle_bits(heard.key) < self._bits:
+            raise ProofRefused(f"the key of {endpoint} does not solve this network's puzzle")
+        if pinned is not None and heard.key != pinned:
+            raise ProofRefused(f"{endpoint} has another node key than the one it was named with")
+        self._meet(contact_at(heard.key, endpoint))
+        return HelloAnswer(node_id_of(heard.key), heard.key, unpack_endpoint(heard.answer.observed))
 
     # --- answering ----------------------------------------------------------------------------------------------------
 
-    def _serve(self, message_id: bytes, request: wire.Request, sender: Endpoint, addr: SocketAddress) -> None:
+    def _greet(self, hello: wire.Hello, sender: Endpoint, addr: SocketAddress) -> None:
+        if hello.network != self._tag:
+            self.statistics["request-other-network"] += 1
+            self._send(wire.encode_foreign(hello.message_id), addr)
+            return
+        if not self._sealer.knows(hello.key) and not self._strangers.take(self._runtime.clock.monotonic()):
+            self.statistics["strangers-refused"] += 1
+            return
+        self.statistics["request-Hello"] += 1
+        try:
+            observed = pack_endpoint(sender)
+        except ValueError:  # a link-local address with its zone
+            self.statistics["asker-without-address"] += 1
+            return
+        self._send_answer(_Question(hello.message_id, hello.key, sender, addr, None), wire.Greeting(observed))
+
+    def _serve(self, question: _Question, request: wire.Request) -> None:
         """All answers are at hand but one: a store may have to wait until this node has cast its vote."""
         self.statistics[f"request-{type(request).__name__}"] += 1
         answer: wire.Answer | None
         match request:
             case wire.Ping():
                 answer = self.rpc_ping()
-            case wire.Hello(nonce=nonce):
-                answer = self.rpc_hello(nonce, sender)
-            case wire.FindNode(sender=asker, target=target):
-                answer = self.rpc_find_node(asker, target, sender)
-            case wire.FindClaims(sender=asker, key=key, start=start):
-                answer = self.rpc_find_claims(RecordKey(key), start) or self.rpc_find_node(asker, key, sender)
-            case wire.FindEntries(sender=asker, key=key, kind=kind, after=after):
-                answer = self.rpc_find_entries(RecordKey(key), kind, after) or self.rpc_find_node(asker, key, sender)
+            case wire.FindNode(target=target):
+                answer = self.rpc_find_node(target, question)
+            case wire.FindClaims(key=key, start=start):
+                answer = self.rpc_find_claims(RecordKey(key), start) or self.rpc_find_node(key, question)
+            case wire.FindEntries(key=key, kind=kind, after=after):
+                answer = self.rpc_find_entries(RecordKey(key), kind, after) or self.rpc_find_node(key, question)
             case wire.Store():
-                answer = self.rpc_store(request, message_id, addr)
+                answer = self.rpc_store(request, question)
             case _:
                 raise AssertionError(f"nobody answers {type(request).__name__}")
         if answer is not None:
-            self._send(message_id, answer, addr)
+            self._send_answer(question, answer)
 
     def rpc_ping(self) -> wire.Answer:
-        return wire.Pong(self.own_id)
+        return wire.Pong()
 
-    def rpc_hello(self, nonce: bytes, sender: Endpoint) -> wire.Answer | None:
-        """The signature is what costs: about 50 us."""
-        try:
-            observed = pack_endpoint(sender)
-        except ValueError:  # a link-local address with its zone
-            self.statistics["asker-without-address"] += 1
-            return None
-        network_id = self._parameters.network_id
-        signature = self._node_key.sign(_HELLO_PURPOSE, network_id, nonce + observed)
-        return wire.Proof(self.own_id, self._node_key.public, network_id, observed, signature)
-
-    def rpc_find_node(self, asker: bytes, target: bytes, sender: Endpoint) -> wire.Answer:
-        near = self.router.nearest(target, self.ksize, exclude=asker)
-        usable = [c for c in near if is_callable(c.endpoint) and same_family(c.endpoint, sender)]
-        return wire.Nodes(self.own_id, [pack_contact(contact) for contact in usable[:FIND_REPLY_CONTACTS_MAX]])
+    def rpc_find_node(self, target: bytes, question: _Question) -> wire.Answer:
+        near = self.router.nearest(target, self.ksize, exclude=node_id_of(question.asker))
+        usable = [c for c in near if is_callable(c.endpoint) and same_family(c.endpoint, question.sender)]
+        return wire.Nodes([pack_contact(contact) for contact in usable[:FIND_REPLY_CONTACTS_MAX]])
 
     def rpc_find_claims(self, key: RecordKey, start: int) -> wire.Answer | None:
         """None when there is nothing."""
         assert self.replica is not None
         held = self.replica.claims(key)
         if held is None:
-            return wire.Claims(self.own_id, True, 0, [])
+            return wire.Claims(True, 0, [])
         if not held and not start:
             return None
         page: list[bytes] = []
@@ -500,7 +657,7 @@ class DhtProtocol(KademliaProtocol):
             if room < 0:
                 break
             page.append(record.raw)
-        return wire.Claims(self.own_id, False, len(held), page)
+        return wire.Claims(False, len(held), page)
 
     def rpc_find_entries(self, key: RecordKey, kind: str, after: bytes) -> wire.Answer | None:
         """None when there is nothing, from the beginning on."""
@@ -512,15 +669,17 @@ class DhtProtocol(KademliaProtocol):
             entry = wire.Entry(held.record.raw, int(held.remaining_s * wire.MS_PER_S))
             room -= wire.encoded_size(entry)
             if room < 0:
-                return wire.Entries(self.own_id, page, last)
+                return wire.Entries(page, last)
             page.append(entry)
             last = held.record.body.entry_id(held.record.key)
-        return wire.Entries(self.own_id, page, b"") if page or after else None
+        return wire.Entries(page, b"") if page or after else None
 
-    def rpc_store(self, request: wire.Store, message_id: bytes, addr: SocketAddress) -> wire.Answer | None:
+    def rpc_store(self, request: wire.Store, question: _Question) -> wire.Answer | None:
         """The answer; None when it comes later, or when this is a repetition of a request that is being served."""
         assert self.replica is not None
-        serving = (addr, message_id)
+        if question.unproved_bytes is not None:
+            return wire.Refused(wire.Refusal.UNPROVED)
+        serving = question.asker, question.message_id
         if serving in self._serving:
             self.statistics["request-repeated"] += 1
             return None
@@ -530,18 +689,17 @@ class DhtProtocol(KademliaProtocol):
             kept = self.replica.offer(RecordKey(request.key), request.record, remaining_s)
         if kept is None:
             self.statistics["busy"] += 1
-            return wire.Refused(self.own_id, wire.Refusal.BUSY)
+            return wire.Refused(wire.Refusal.BUSY)
         if isinstance(kept, Kept):
-            return wire.Stored(self.own_id, *kept)
-        self._serving.add(serving)
-        kept.add_done_callback(lambda done: self._answer_store(serving, done))
+            return wire.Stored(*kept)
+        self._serving[serving] = None
+        kept.add_done_callback(lambda done: self._answer_store(question, done))
         return None
 
-    def _answer_store(self, serving: tuple[SocketAddress, bytes], done: "asyncio.Future[Kept]") -> None:
-        self._serving.discard(serving)
+    def _answer_store(self, question: _Question, done: "asyncio.Future[Kept]") -> None:
+        self._serving.pop((question.asker, question.message_id), None)
         if not done.cancelled():
-            addr, message_id = serving
-            self._send(message_id, wire.Stored(self.own_id, *done.result()), addr)
+            self._send_answer(question, wire.Stored(*done.result()))
 
     # --- whom we know -------------------------------------------------------------------------------------------------
 
@@ -549,43 +707,37 @@ class DhtProtocol(KademliaProtocol):
         """Whom a lookup should ask of those it has heard of, and whom not."""
         return self.silence.sift(named, self._runtime.clock.monotonic())
 
-    def _notice(self, asker: bytes, sender: Endpoint) -> None:
+    def _notice(self, asker: Contact) -> None:
         """A request: who is not in the table may enter, but only after it has answered us from its address."""
-        if not asker or asker == self.own_id:
+        if asker.node_id == self.own_id or self.router.find(asker.node_id) == asker:
             return
-        contact = Contact(NodeId(asker), sender)
-        known = self.router.find(asker)
-        if known == contact or sender in self._admitting or not is_callable(sender):
+        if asker.endpoint in self._admitting or not is_callable(asker.endpoint):
             return
-        if self._admissions.take(self._runtime.clock.monotonic()):
-            self._admit(contact, prove=known is not None)
+        if puzzle_bits(asker.key) < self._bits:
+            self.statistics["puzzle-unsolved"] += 1
+        elif self._admissions.take(self._runtime.clock.monotonic()):
+            self._admit(asker)
         else:
             self.statistics["admission-postponed"] += 1
 
-    def _admit(self, contact: Contact, *, prove: bool) -> None:
-        """Ask it in the background. `prove`: the id is known from another address; a ping shows that somebody is there,
-        but that it is the same node, which has moved, only its signature does."""
+    def _admit(self, contact: Contact) -> None:
+        """Ask it in the background."""
         if contact.endpoint in self._admitting or len(self._admitting) >= ADMISSIONS_OPEN_MAX:
             self.statistics["admission-postponed"] += 1
             return
         self._admitting.add(contact.endpoint)
-        self._spawn(self._admit_now(contact, prove=prove))
+        self._spawn(self._admit_now(contact))
 
-    async def _admit_now(self, contact: Contact, *, prove: bool) -> None:
+    async def _admit_now(self, contact: Contact) -> None:
         try:
-            if prove:
-                await self.call_hello(contact.endpoint)
-            else:
-                await self.call_ping(contact)
+            await self.call_ping(contact)
         except NetworkTrouble:
             self.statistics["admission-failed"] += 1
-        except ProofRefused:
-            self.statistics["proof-refused"] += 1
         finally:
             self._admitting.discard(contact.endpoint)
 
-    def _meet(self, contact: Contact, *, proved: bool = False) -> None:
-        """It has just answered from its address."""
+    def _meet(self, contact: Contact) -> None:
+        """It has just answered, under its key and from its address."""
         self.silence.answered(contact)
         if contact.node_id == self.own_id:
             return
@@ -593,17 +745,14 @@ class DhtProtocol(KademliaProtocol):
         if known == contact:
             self.router.heard(contact)
             return
-        if known is not None and not proved:
-            self._admit(contact, prove=True)
-            return
-        if known is not None:
+        if known is not None:  # it has moved: nobody else could answer under its key
             self._leave(known)
         for tenant in self.router.tenants(contact.endpoint):
             self._leave(tenant)
         if self.router.enter(contact):
             self.on_entered(contact)
         else:  # a full bucket keeps those who live (the paper's §2.2); one who is dead makes way, see `_miss`
-            self._admit(self.router.eldest_beside(contact), prove=False)
+            self._admit(self.router.eldest_beside(contact))
 
     def say_goodbye(self) -> None:
         """Answer nobody from now on and tell the contacts, so that their lookups need not find out by waiting."""
@@ -612,11 +761,10 @@ class DhtProtocol(KademliaProtocol):
             return
         message_id = self._runtime.random.randbytes(DATAGRAM_ID_BYTES)
         for contact in self.router.contacts():
-            self._send(message_id, wire.Leaving(self._tag, self._sender), self._address_of(contact.endpoint))
+            self._send_request(message_id, wire.Leaving(), contact)
 
-    def _on_leaving(self, node_id: bytes, sender: Endpoint) -> None:
-        """Anybody can write a sender's address on a datagram: one ping, and who answers it stays."""
-        contact = Contact(NodeId(node_id), sender)
+    def _on_leaving(self, contact: Contact) -> None:
+        """It may be an old datagram that somebody kept: one ping, and who answers it stays."""
         if self.router.find(contact.node_id) == contact and self._admissions.take(self._runtime.clock.monotonic()):
             self._spawn(self._see_off(contact))
 

@@ -1,18 +1,19 @@
-"""What nodes say to each other, and the one place where it becomes bytes and back. Nothing here sends.
+"""What nodes say to each other, and the one place where it becomes bytes and back. Nothing here sends or seals.
 
-The frame is rpcudp's: a type byte (0 request, 1 answer), a 20-byte id that ties the answer to its request, then msgpack.
-A payload is an array that starts with the name of the message. Records travel as the signed bytes they are: whoever
-handles them verifies. An answer is decoded as what its open request expects, so that a stranger cannot choose the type.
+A message is an array that starts with its name, in msgpack. Around it stand an id that ties the answer to its request, a
+token that shows who receives what is sent to an address, and padding. Records travel as the signed bytes they are:
+whoever handles them verifies. An answer is decoded as what its open request expects, so that a stranger cannot choose the
+type. Two datagrams are not sealed, because keys are not known yet: a hello, and the answer that this is another network.
 """
 
 from collections.abc import Callable
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Annotated, Any, Final, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Meta
 
-from dhtchat.crypto.identity import SIGNATURE_BYTES
+from dhtchat.crypto.datagram import VERSION
 from dhtchat.dht.contact import PACKED_CONTACT_LENGTHS, Contact, callable_contact, unpack_endpoint
 from dhtchat.errors import MalformedMessage
 from dhtchat.ids import KEY_BYTES
@@ -21,28 +22,36 @@ from dhtchat.limits import (
     DATAGRAM_ID_BYTES,
     ENTRY_ID_BYTES_MAX,
     FIND_REPLY_CONTACTS_MAX,
+    HELLO_BYTES,
     NETWORK_TAG_BYTES,
     NODE_ID_BYTES,
-    NONCE_BYTES,
     PAGE_BYTES_MAX,
     RECORD_BYTES_MAX,
     SOFT_TTL_S_MAX,
-    UDP_PAYLOAD_BYTES_MAX,
+    TOKEN_BYTES,
 )
 from dhtchat.records.acceptance import Reason, Verdict
-from dhtchat.records.envelope import Key
 
-_REQUEST: Final = b"\x00"
-_ANSWER: Final = b"\x01"
-_HEAD_BYTES: Final = len(_REQUEST) + DATAGRAM_ID_BYTES
+_LENGTH_BYTES: Final = 2
+_HEAD_BYTES: Final = DATAGRAM_ID_BYTES + TOKEN_BYTES + _LENGTH_BYTES
 MS_PER_S: Final = 1_000
+NO_TOKEN: Final = bytes(TOKEN_BYTES)
 
-NetworkTag = Annotated[bytes, Meta(min_length=NETWORK_TAG_BYTES, max_length=NETWORK_TAG_BYTES)]
-SenderId = Annotated[bytes, Meta(max_length=NODE_ID_BYTES)]
-"""A node's id; empty for a client, which asks but is never put into a table."""
+
+class Kind(IntEnum):
+    """What a datagram is, told by its first byte."""
+
+    REQUEST = 0
+    ANSWER = 1
+    CLIENT_REQUEST = 2
+    """From a node that is not to be put into tables."""
+    HELLO = 3
+    """Not sealed: who are you, and where do you see me? Answered by a sealed `Greeting`."""
+    FOREIGN = 4
+    """Not sealed: the answer to a hello of another network."""
+
+
 Target = Annotated[bytes, Meta(min_length=NODE_ID_BYTES, max_length=NODE_ID_BYTES)]
-Nonce = Annotated[bytes, Meta(min_length=NONCE_BYTES, max_length=NONCE_BYTES)]
-Signature = Annotated[bytes, Meta(min_length=SIGNATURE_BYTES, max_length=SIGNATURE_BYTES)]
 RecordBytes = Annotated[bytes, Meta(min_length=1, max_length=RECORD_BYTES_MAX)]
 EntryCursor = Annotated[bytes, Meta(max_length=ENTRY_ID_BYTES_MAX)]
 KindName = Annotated[str, Meta(max_length=16)]
@@ -58,23 +67,11 @@ class _Message(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
 
 
 class Request(_Message, frozen=True):
-    """`network`: head of the asker's network id. `sender`: who asks, see `SenderId`."""
-
-    network: NetworkTag
-    sender: SenderId
-
-    def __post_init__(self) -> None:
-        _check_sender(self.sender)
+    """Who asks is known by its seal."""
 
 
 class Ping(Request, frozen=True, tag="ping"):
     """Are you there? Answered by `Pong`."""
-
-
-class Hello(Request, frozen=True, tag="hello"):
-    """Who are you, and where do you see me? Answered by `Proof`."""
-
-    nonce: Nonce
 
 
 class FindNode(Request, frozen=True, tag="find_node"):
@@ -116,22 +113,17 @@ class Leaving(Request, frozen=True, tag="leaving"):
 
 
 class Answer(_Message, frozen=True):
-    """`sender`: the id of who answers; never empty, because clients are not asked."""
-
-    sender: Target
+    """Who answers is known by its seal."""
 
 
 class Pong(Answer, frozen=True, tag="pong"):
     pass
 
 
-class Proof(Answer, frozen=True, tag="proof"):
-    """`signature`: by `node_key`, as "node-hello", over the nonce and `observed`, the asker's address as seen here."""
+class Greeting(Answer, frozen=True, tag="greeting"):
+    """To a hello. `observed`: the asker's address as seen here, packed."""
 
-    node_key: Key
-    network_id: Annotated[bytes, Meta(min_length=KEY_BYTES, max_length=KEY_BYTES)]
     observed: bytes
-    signature: Signature
 
     def __post_init__(self) -> None:
         _checked(unpack_endpoint, self.observed)
@@ -146,9 +138,9 @@ class Nodes(Answer, frozen=True, tag="nodes"):
         if not PACKED_CONTACT_LENGTHS.issuperset(map(len, self.nodes)):
             raise ValueError("something that is no contact")
 
-    def contacts(self) -> list[Contact]:
-        """Those that a node can be behind."""
-        return [contact for contact in map(callable_contact, self.nodes) if contact is not None]
+    def contacts(self, bits: int) -> list[Contact]:
+        """Those that a node can be behind, with keys that solve the puzzle of so many bits."""
+        return [contact for packed in self.nodes if (contact := callable_contact(packed, bits)) is not None]
 
 
 class Claims(Answer, frozen=True, tag="claims"):
@@ -182,8 +174,9 @@ class Stored(Answer, frozen=True, tag="stored"):
 
 
 class Refusal(StrEnum):
-    OTHER_NETWORK = "other-network"
     BUSY = "busy"
+    UNPROVED = "unproved"
+    """Ask again with the token that comes with this: nothing has shown yet that the asker is where it seems to be."""
 
 
 class Refused(Answer, frozen=True, tag="refused"):
@@ -197,17 +190,11 @@ A = TypeVar("A", bound=Answer)
 
 ANSWER_TO: Final[dict[type[Request], type[Answer]]] = {
     Ping: Pong,
-    Hello: Proof,
     FindNode: Nodes,
     FindClaims: Claims,
     FindEntries: Entries,
     Store: Stored,
 }
-
-
-def _check_sender(sender: bytes) -> None:
-    if len(sender) not in (0, NODE_ID_BYTES):
-        raise ValueError(f"{len(sender)} bytes are no node id")
 
 
 def _checked(reader: Callable[[bytes], object], field: bytes) -> None:
@@ -222,38 +209,49 @@ def _checked(reader: Callable[[bytes], object], field: bytes) -> None:
 
 
 class Frame(NamedTuple):
-    """A datagram, read. `message` is None for an answer that nobody waits for: its payload is not even looked at."""
+    """What a seal was around. `token`: in a request the one that its receiver gave out before, in an answer one for the
+    next request. `message` is None for an answer that nobody waits for: it is not even looked at."""
 
     message_id: bytes
+    token: bytes
     message: Message | None
 
 
-_request_decoder: Final = msgspec.msgpack.Decoder(Ping | Hello | FindNode | FindClaims | FindEntries | Store | Leaving)
+_request_decoder: Final = msgspec.msgpack.Decoder(Ping | FindNode | FindClaims | FindEntries | Store | Leaving)
+_answers: Final[tuple[type[Answer], ...]] = (*ANSWER_TO.values(), Greeting)
 _answer_decoders: Final[dict[type[Answer], msgspec.msgpack.Decoder[Any]]] = {
     answer: msgspec.msgpack.Decoder(answer | Nodes | Refused if answer in (Claims, Entries) else answer | Refused)
-    for answer in ANSWER_TO.values()
+    for answer in _answers
 }
+_encoder: Final = msgspec.msgpack.Encoder()
 
 
-def encode(message_id: bytes, message: Message) -> bytes:
-    """One datagram. At most UDP_PAYLOAD_BYTES_MAX by the bounds of the fields (tests/dht/test_sizes.py)."""
-    return (_REQUEST if isinstance(message, Request) else _ANSWER) + message_id + msgspec.msgpack.encode(message)
+def encode(message_id: bytes, token: bytes, message: Message, *, bytes_min: int = 0) -> bytes:
+    """What is to be sealed, padded to `bytes_min`: id 8, token 8, length 2, message, zeros."""
+    payload = _encoder.encode(message)
+    whole = message_id + token + len(payload).to_bytes(_LENGTH_BYTES, "big") + payload
+    return whole if len(whole) >= bytes_min else whole.ljust(bytes_min, b"\0")
 
 
-def decode(datagram: bytes, expected: Callable[[bytes], type[Answer] | None]) -> Frame:
-    """The only way in. Raises `MalformedMessage` and nothing else, whatever the bytes.
+def decode_request(plaintext: bytes) -> Frame:
+    """Raises `MalformedMessage` and nothing else, whatever the bytes."""
+    message_id, token, payload = _cut(plaintext)
+    return Frame(message_id, token, _read(_request_decoder, payload))
 
-    `expected`: what the open request of a given id is answered by, or None when there is no such request.
-    """
-    if not _HEAD_BYTES < len(datagram) <= UDP_PAYLOAD_BYTES_MAX:
-        raise MalformedMessage(f"a datagram of {len(datagram)} bytes")
-    message_id, payload = datagram[len(_REQUEST) : _HEAD_BYTES], datagram[_HEAD_BYTES:]
-    if datagram.startswith(_REQUEST):
-        return Frame(message_id, _read(_request_decoder, payload))
-    if not datagram.startswith(_ANSWER):
-        raise MalformedMessage(f"a datagram of unknown type {datagram[0]}")
+
+def decode_answer(plaintext: bytes, expected: Callable[[bytes], type[Answer] | None]) -> Frame:
+    """The same. `expected`: what the open request of a given id is answered by, or None when there is none."""
+    message_id, token, payload = _cut(plaintext)
     answer = expected(message_id)
-    return Frame(message_id, None if answer is None else _read(_answer_decoders[answer], payload))
+    return Frame(message_id, token, None if answer is None else _read(_answer_decoders[answer], payload))
+
+
+def _cut(plaintext: bytes) -> tuple[bytes, bytes, bytes]:
+    payload_bytes = int.from_bytes(plaintext[_HEAD_BYTES - _LENGTH_BYTES : _HEAD_BYTES], "big")
+    if len(plaintext) < _HEAD_BYTES + payload_bytes:
+        raise MalformedMessage(f"{len(plaintext)} bytes where a message should be")
+    message_id, token = plaintext[:DATAGRAM_ID_BYTES], plaintext[DATAGRAM_ID_BYTES : DATAGRAM_ID_BYTES + TOKEN_BYTES]
+    return message_id, token, plaintext[_HEAD_BYTES : _HEAD_BYTES + payload_bytes]
 
 
 def _read(decoder: msgspec.msgpack.Decoder[Message], payload: bytes) -> Message:
@@ -261,9 +259,45 @@ def _read(decoder: msgspec.msgpack.Decoder[Message], payload: bytes) -> Message:
         return decoder.decode(payload)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         # The last two are real: bad UTF-8 and deep nesting do not arrive as MsgspecError.
-        raise MalformedMessage(f"unreadable {len(payload)}-byte payload: {error}") from error
+        raise MalformedMessage(f"unreadable {len(payload)}-byte message: {error}") from error
 
 
 def encoded_size(part: object) -> int:
     """Bytes that something takes within a message: pages are filled by this."""
-    return len(msgspec.msgpack.encode(part))
+    return len(_encoder.encode(part))
+
+
+# --- before keys are known --------------------------------------------------------------------------------------------
+
+
+class Hello(NamedTuple):
+    """`key`: the asker's, for the answer to be sealed to. `network`: head of its network id."""
+
+    key: bytes
+    network: bytes
+    message_id: bytes
+
+
+def encode_hello(hello: Hello) -> bytes:
+    """A whole datagram: version and kind 1, key 32, network 4, id 8, zeros up to HELLO_BYTES."""
+    return (bytes((VERSION | Kind.HELLO,)) + b"".join(hello)).ljust(HELLO_BYTES, b"\0")
+
+
+def decode_hello(datagram: bytes) -> Hello:
+    """Raises `MalformedMessage`. A shorter one could be used to make us send more than was sent to us."""
+    if len(datagram) != HELLO_BYTES or datagram[0] != VERSION | Kind.HELLO:
+        raise MalformedMessage(f"{len(datagram)} bytes that are no hello")
+    network_at, id_at = 1 + KEY_BYTES, 1 + KEY_BYTES + NETWORK_TAG_BYTES
+    return Hello(datagram[1:network_at], datagram[network_at:id_at], datagram[id_at : id_at + DATAGRAM_ID_BYTES])
+
+
+def encode_foreign(message_id: bytes) -> bytes:
+    """A whole datagram: version and kind 1, id 8."""
+    return bytes((VERSION | Kind.FOREIGN,)) + message_id
+
+
+def decode_foreign(datagram: bytes) -> bytes:
+    """The id of the hello that it answers. Raises `MalformedMessage`."""
+    if len(datagram) != 1 + DATAGRAM_ID_BYTES or datagram[0] != VERSION | Kind.FOREIGN:
+        raise MalformedMessage(f"{len(datagram)} bytes that answer no hello")
+    return datagram[1:]
