@@ -1,15 +1,24 @@
-"""Drives a `Lookup` over the network: the library's crawler, without its rounds."""
+"""Drives a `Lookup` over the network: the library's crawler, without its rounds.
+
+Each question is a task of the node, not of the search: a search that has what it came for does not wait for the silent, and
+they are still found out, so that the next search need not ask them.
+"""
 
 import asyncio
-from typing import NamedTuple
+import functools
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple
 
 from kademlia.crawling import NodeSpiderCrawl
 from kademlia.node import Node
 
 from dhtchat.dht.contact import Contact
+from dhtchat.dht.diversity import Limited, spread
 from dhtchat.dht.lookup import Lookup
 from dhtchat.dht.protocol import DhtProtocol
 from dhtchat.errors import NetworkTrouble
+from dhtchat.ids import distance
+from dhtchat.limits import LOOKUP_AGREEMENT_MIN, LOOKUP_STARTS_PER_PATH
 
 
 class Found(NamedTuple):
@@ -23,40 +32,122 @@ class Found(NamedTuple):
     """Contacts asked in all."""
     hops: int = 0
     """Answers one after the other until the nearest of them was known: 0 when it was in our own table."""
+    doubtful: bool = False
+    """The paths of a search by several do not agree."""
+
+    def joined(self, other: "Found", target: bytes, count: int, limited: Limited) -> "Found":
+        """Both together: who answered has answered."""
+        nodes = {contact.node_id: contact for contact in (*other.nearest, *self.nearest)}
+        nearest = spread(sorted(nodes.values(), key=lambda c: distance(c.node_id, target)), count, limited)
+        return Found(
+            nearest,
+            max(self.silent, other.silent),
+            max(self.shunned, other.shunned),
+            self.asked + other.asked,
+            max(self.hops, other.hops),
+            self.doubtful,
+        )
+
+
+Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None] | None]
+"""Starts a task of the node; None when it is about to end and starts nothing any more."""
 
 
 class LookupCrawl(NodeSpiderCrawl):
-    """One search. Its tasks are its own: `find` returns or is cancelled with none of them left."""
+    """One search. `hasty`: it does not wait for the tries that come after the second of those who keep silent; good enough
+    for whoever needs most of the nearest, not all."""
 
-    def __init__(self, protocol: DhtProtocol, target: bytes, *, count: int, alpha: int) -> None:
-        self._known = protocol.router.nearest(target, protocol.ksize)
+    def __init__(
+        self,
+        protocol: DhtProtocol,
+        target: bytes,
+        *,
+        count: int,
+        alpha: int,
+        spawn: Spawn,
+        paths: int = 1,
+        hasty: bool = False,
+        elsewhere: bool = False,
+    ) -> None:
+        """`elsewhere`: begin with others than a search by fewer paths does."""
+        starts = max(protocol.ksize, paths * LOOKUP_STARTS_PER_PATH)
+        self._known = protocol.router.nearest(target, starts + (protocol.ksize if elsewhere else 0))[-starts:]
         super().__init__(protocol, Node(target), [], count, alpha)
+        self._spawn = spawn
+        self._hasty = hasty
         self._asked = 0
         self._hops: dict[Contact, int] = dict.fromkeys(self._known, 0)
-        self._lookup = Lookup(target, own_id=protocol.own_id, k=count, alpha=alpha)
+        self._lookup = Lookup(
+            target, own_id=protocol.own_id, k=count, alpha=alpha, paths=paths, limited=protocol.router.limited
+        )
+        self._paths = paths
+        self._loop = asyncio.get_running_loop()
+        self._over = self._loop.create_future()
+        self._timers: dict[Contact, asyncio.TimerHandle] = {}
 
     async def find(self) -> Found:
         self.protocol.router.touch(self._lookup.target)
-        async with asyncio.TaskGroup() as group:
-            self._ask(group, self._lookup.start(self._known))
+        try:
+            self._ask(self._lookup.start(self._known))
+            await self._over
+        finally:
+            self._end()
+            for timer in self._timers.values():
+                timer.cancel()
         nearest = self._lookup.nearest()
         hops = self._hops.get(nearest[0], 0) if nearest else 0
-        return Found(nearest, self._lookup.silent(), self._lookup.shunned(), self._asked, hops)
+        doubtful = self._paths > 1 and self._lookup.agreement() < LOOKUP_AGREEMENT_MIN
+        return Found(nearest, self._lookup.silent(), self._lookup.shunned(), self._asked, hops, doubtful)
 
-    def _ask(self, group: asyncio.TaskGroup, contacts: list[Contact]) -> None:
+    def _ask(self, contacts: list[Contact]) -> None:
+        """Ask these, and see whether that was all."""
         self._asked += len(contacts)
         for contact in contacts:
-            group.create_task(self._ask_one(group, contact))
+            slow_s = self.protocol.slow_after_s()
+            self._timers[contact] = self._loop.call_later(slow_s, self._slow, contact)
+            task = self._spawn(self._ask_one(contact))
+            if task is None:  # this node is about to end
+                self._failed(contact)
+            else:
+                task.add_done_callback(functools.partial(self._ended, contact))
+        if self._lookup.finished and not self._lookup.awaited():
+            self._end()
 
-    async def _ask_one(self, group: asyncio.TaskGroup, contact: Contact) -> None:
+    def _end(self) -> None:
+        if not self._over.done():
+            self._over.set_result(None)
+
+    async def _ask_one(self, contact: Contact) -> None:
         try:
             named = await self.protocol.call_find_node(contact, self._lookup.target)
         except NetworkTrouble:
-            self._ask(group, self._lookup.on_failure(contact))
+            self._failed(contact)
         else:
-            worth, shunned = self.protocol.sift(named)
-            hops = 1 + self._hops.get(contact, 0)
-            for other in worth:
-                self._hops.setdefault(other, hops)
-            self._lookup.shun(shunned)
-            self._ask(group, self._lookup.on_reply(contact, worth))
+            self._answered(contact, named)
+
+    def _ended(self, contact: Contact, task: asyncio.Task[None]) -> None:
+        if task.cancelled():  # the node is about to end
+            self._failed(contact)
+
+    def _answered(self, contact: Contact, named: list[Contact]) -> None:
+        if self._over.done():
+            return
+        self._timers[contact].cancel()
+        worth, shunned = self.protocol.sift(named)
+        hops = 1 + self._hops.get(contact, 0)
+        for other in worth:
+            self._hops.setdefault(other, hops)
+        self._lookup.shun(shunned)
+        self._ask(self._lookup.on_reply(contact, worth))
+
+    def _failed(self, contact: Contact) -> None:
+        if self._over.done():
+            return
+        self._timers[contact].cancel()
+        self._ask(self._lookup.on_failure(contact))
+
+    def _slow(self, contact: Contact) -> None:
+        """It takes longer than most."""
+        if self._hasty:
+            self._timers[contact] = self._loop.call_later(self.protocol.patience_s(), self._failed, contact)
+        self._ask(self._lookup.on_slow(contact))

@@ -40,11 +40,13 @@ from dhtchat.limits import (
     ADMISSIONS_PER_S,
     DATAGRAM_ID_BYTES,
     FIND_REPLY_CONTACTS_MAX,
+    LOOKUP_SLOW_MIN_S,
     NETWORK_TAG_BYTES,
     NONCE_BYTES,
     PAGE_BYTES_MAX,
     REQUESTS_OPEN_MAX,
     REQUESTS_SERVED_MAX,
+    ROUND_TRIP_DEVIATION_GAIN,
     ROUND_TRIP_GAIN,
     RPC_TIMEOUT_MIN_S,
     RPC_TIMEOUT_ROUND_TRIPS,
@@ -52,6 +54,7 @@ from dhtchat.limits import (
     RPC_TRIES,
     SET_ENTRIES_MAX,
     SET_PAGES_MAX,
+    SLOW_DEVIATIONS,
     UDP_PAYLOAD_BYTES_MAX,
 )
 from dhtchat.parameters import NetworkParameters
@@ -176,7 +179,7 @@ class DhtProtocol(KademliaProtocol):
         super().__init__(source_node, storage, ksize)
         self.own_id = NodeId(source_node.id)
         self.ksize = ksize
-        self.router = ContactTable(self.own_id, ksize, runtime.clock)
+        self.router = ContactTable(self.own_id, ksize, runtime.clock, limited=parameters.networks_limited)
         self.replica: LocalReplica | None = None
         self.on_entered: Callable[[Contact], None] = lambda contact: None
         self.on_left: Callable[[Contact], None] = lambda contact: None
@@ -184,6 +187,8 @@ class DhtProtocol(KademliaProtocol):
         self.heard_at_s = float("-inf")
         self.round_trip_s: float | None = None
         """Smoothed, over all contacts."""
+        self._deviation_s = 0.0
+        """How far a round trip is from that, smoothed."""
         self.silence = Silence()
         self._runtime = runtime
         self._parameters = parameters
@@ -306,7 +311,17 @@ class DhtProtocol(KademliaProtocol):
 
     def _measure(self, took_s: float) -> None:
         before_s = took_s if self.round_trip_s is None else self.round_trip_s
+        self._deviation_s += ROUND_TRIP_DEVIATION_GAIN * (abs(took_s - before_s) - self._deviation_s)
         self.round_trip_s = before_s + ROUND_TRIP_GAIN * (took_s - before_s)
+
+    def slow_after_s(self) -> float:
+        """After this long an answer takes longer than about 95 of 100 do."""
+        measured_s = self.round_trip_s if self.round_trip_s is not None else RPC_TIMEOUT_S
+        return min(RPC_TIMEOUT_S, max(LOOKUP_SLOW_MIN_S, measured_s + SLOW_DEVIATIONS * self._deviation_s))
+
+    def patience_s(self) -> float:
+        """From being slow until a second try would have been answered as well."""
+        return sum(self._timeouts_s(2)) - self.slow_after_s()
 
     def _accept_answer(self, message_id: bytes, answer: wire.Answer, sender: Endpoint) -> None:
         request = self._open[message_id]

@@ -8,7 +8,7 @@ import asyncio
 from bisect import bisect_left
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 from dhtchat.dht.claiming import ClaimReading, Tally
 from dhtchat.dht.contact import Contact
@@ -32,8 +32,11 @@ from dhtchat.records.acceptance import Reason, Verdict
 from dhtchat.records.kinds import DurableRecord, Record, SoftRecord, is_durable
 from dhtchat.runtime import Runtime
 
-Crawl = Callable[[bytes, int], Coroutine[Any, Any, Found]]
-"""Finds the given number of nodes nearest to a key."""
+
+class Crawl(Protocol):
+    """Finds the given number of nodes nearest to a key; see `RecordServer.crawl`."""
+
+    async def __call__(self, target: bytes, count: int, /, *, careful: bool = False, hasty: bool = False) -> Found: ...
 
 
 class ReplicaSet(NamedTuple):
@@ -101,9 +104,11 @@ class Replicas:
 
     # --- who ----------------------------------------------------------------------------------------------------------
 
-    async def nearest(self, key: RecordKey, count: int) -> ReplicaSet:
-        """Search for the nodes responsible for `key`."""
-        found = await self._crawl(key, count)
+    async def nearest(
+        self, key: RecordKey, count: int, *, careful: bool = False, hasty: bool = False
+    ) -> ReplicaSet:
+        """Search for the nodes responsible for `key`. `careful`: by disjoint paths, as for all that is durable."""
+        found = await self._crawl(key, count, careful=careful, hasty=hasty)
         return ReplicaSet(self._with_us(found.nearest, key, count), found.silent, found.shunned)
 
     def nearest_known(self, key: RecordKey, count: int, *, exclude: bytes = b"") -> tuple[Contact, ...]:
@@ -164,7 +169,7 @@ class Replicas:
     async def put(self, record: Record, *, tries: int | None = None) -> tuple[PutReport, list[Outcome]]:
         """Search for the replicas of a record and store it at all of them."""
         key = record.body.place(record.key)
-        replicas = await self.nearest(key, self.count_for(record))
+        replicas = await self.nearest(key, self.count_for(record), careful=is_durable(record))
         outcomes = await self.store_at_all(replicas.contacts, key, record.raw, tries=tries)
         return report_of(outcomes, replicas.silent), outcomes
 
@@ -181,7 +186,7 @@ class Replicas:
 
     async def read_claims(self, key: RecordKey) -> ClaimReading:
         """Who owns a name, as a reader counts; replicas that lag get the owner's record."""
-        tally = await self.tally(key, await self.nearest(key, self._parameters.k))
+        tally = await self.tally(key, await self.nearest(key, self._parameters.k, careful=True, hasty=True))
         decision = tally.decision()
         if decision.certain and decision.owner is not None:
             self._repair(key, self._claim_repairs(tally, decision.owner), again=False)
@@ -225,7 +230,7 @@ class Replicas:
 
     async def read_set(self, key: RecordKey, kind: str) -> SetReading:
         """The living entries; replicas that lag get what they lack."""
-        replicas = await self.nearest(key, SOFT_REPLICAS)
+        replicas = await self.nearest(key, SOFT_REPLICAS, hasty=True)
         merge = SetMerge()
         merge.on_silence(replicas.silent)
 

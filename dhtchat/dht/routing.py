@@ -1,21 +1,26 @@
 """The table of contacts: kademlia's, with a clock passed in, whole ranges, and the true nearest contacts.
 
 What is different from the library (facts.md): ranges include both ends and stop at 2^160 - 1; a node in the replacement
-cache is not new; `find_neighbors` looks at every contact; a full bucket names whom to ping instead of starting a task.
-Beside it `Silence`, the memory of who did not answer lately.
+cache is not new; `find_neighbors` looks at every contact; a full bucket names whom to ping instead of starting a task;
+few of one network enter, and fewer count as nearest (`diversity.py`). Beside it `Silence`, the memory of who did not answer lately.
 """
 
 import heapq
 from bisect import bisect_left, insort
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Final
 
 from kademlia.node import Node
 from kademlia.routing import KBucket, RoutingTable
 
 from dhtchat.dht.contact import Contact
+from dhtchat.dht.diversity import Crowd, Limited, network_of, spread
 from dhtchat.ids import Endpoint, NodeId
 from dhtchat.limits import (
+    NETWORK_NODES_PER_BUCKET,
+    NETWORK_NODES_PER_REPLICA_SET,
+    NETWORK_NODES_PER_TABLE,
     NODE_ID_BYTES,
     RPC_TRIES,
     SILENCE_CONTACTS_MAX,
@@ -78,8 +83,12 @@ class ContactTable(RoutingTable):
 
     buckets: list[ContactBucket]
 
-    def __init__(self, own_id: NodeId, ksize: int, clock: Clock) -> None:
+    def __init__(self, own_id: NodeId, ksize: int, clock: Clock, *, limited: Limited = "public") -> None:
+        """`limited`: of which networks only a few may enter."""
         self._clock = clock
+        self.limited = limited
+        self._surplus: int | None = None
+        """How many would not count were all contacts in one replica set; None: to be counted again."""
         self._by_number: dict[int, KnownNode] = {}
         """Who is in the buckets (not waiting beside them), by its id as a number."""
         self._numbers: list[int] = []
@@ -132,7 +141,10 @@ class ContactTable(RoutingTable):
     # --- in our own terms ---------------------------------------------------------------------------------------------
 
     def enter(self, contact: Contact) -> bool:
-        """Put in somebody who has just answered, see `add_contact`."""
+        """Put in somebody who has just answered, see `add_contact`. Not even the replacement cache takes more than a few
+        of one network."""
+        if self._is_crowd(contact):
+            return False
         return self.add_contact(KnownNode(contact, self._clock.monotonic()))
 
     def leave(self, contact: Contact) -> Contact | None:
@@ -148,6 +160,7 @@ class ContactTable(RoutingTable):
             return None
         number = int.from_bytes(contact.node_id, "big")
         del self._by_number[number], self._numbers[bisect_left(self._numbers, number)]
+        self._surplus = None
         if waiting is None:
             return None
         self._index(waiting)
@@ -173,25 +186,28 @@ class ContactTable(RoutingTable):
         return node is not None and node.contact == contact
 
     def eldest_beside(self, contact: Contact) -> Contact:
-        """Of the full bucket that `contact` would belong to, the one not heard for longest."""
-        return next(iter(self._bucket(contact.node_id).nodes.values())).contact
+        """Whom to ping for `contact` to find a place, the one not heard for longest: of the full bucket that it would
+        belong to, or of its own network if that has its share."""
+        bucket = self._bucket(contact.node_id)
+        if self._is_crowd(contact):
+            network = self._network_of(contact)
+            of_bucket = [node for node in bucket.nodes.values() if self._network_of(node.contact) == network]
+            of_table = [node for node in self._everybody() if self._network_of(node.contact) == network]
+            return min(of_bucket or of_table, key=lambda node: node.heard_at_s).contact
+        return next(iter(bucket.nodes.values())).contact
 
     def tenants(self, endpoint: Endpoint) -> list[Contact]:
         """Who is listed at an address: one that answers as somebody else has lost its old name."""
-        return [
-            node.contact
-            for bucket in self.buckets
-            for node in (*bucket.nodes.values(), *bucket.replacement_nodes.values())
-            if node.contact.endpoint == endpoint
-        ]
+        return [node.contact for node in self._everybody() if node.contact.endpoint == endpoint]
 
     def nearest(self, target: bytes, count: int, *, exclude: bytes = b"") -> list[Contact]:
-        """The `count` nearest to `target`, nearest first, without the node `exclude`."""
+        """The `count` nearest to `target` with few of one network (`spread`), nearest first, without the node
+        `exclude`."""
         goal = int.from_bytes(target, "big")
-        wanted = count + (1 if exclude else 0)
+        wanted = count + (1 if exclude else 0) + self._surplus_nodes()
         chosen = sorted(self._around(goal, wanted), key=goal.__xor__)[:wanted]
-        near = [self._by_number[number].contact for number in chosen]
-        return [contact for contact in near if contact.node_id != exclude][:count] if exclude else near
+        near = (self._by_number[number].contact for number in chosen)
+        return spread([contact for contact in near if contact.node_id != exclude], count, self.limited)
 
     def is_crowded_out(self, node_id: bytes, target: bytes, count: int) -> bool:
         """Whether so many of the table share more of `target` than `node_id` does that it is not among the `count`
@@ -199,11 +215,40 @@ class ContactTable(RoutingTable):
         goal = int.from_bytes(target, "big")
         gap = goal ^ int.from_bytes(node_id, "big")
         start, stop = self._subtree(goal, max(0, gap.bit_length() - 1))
-        return stop - start >= count
+        return stop - start >= count + self._surplus_nodes()
 
     def contacts(self) -> list[Contact]:
         """All, most recently heard first."""
         return [node.contact for node in sorted(self._nodes(), key=lambda node: -node.heard_at_s)]
+
+    # --- networks -----------------------------------------------------------------------------------------------------
+
+    def _network_of(self, contact: Contact) -> str | None:
+        return network_of(contact.endpoint, self.limited)
+
+    def _is_crowd(self, contact: Contact) -> bool:
+        """Whether there are as many of its network as may be, in its bucket or in the table, those who wait included: who
+        waits may be called in at any time."""
+        network = self._network_of(contact)
+        if network is None or self.find(contact.node_id) == contact:
+            return False
+        beside = self._bucket(contact.node_id)
+        here = [self._network_of(node.contact) for node in (*beside.nodes.values(), *beside.replacement_nodes.values())]
+        if here.count(network) >= NETWORK_NODES_PER_BUCKET:
+            return True
+        return [self._network_of(node.contact) for node in self._everybody()].count(network) >= NETWORK_NODES_PER_TABLE
+
+    def _surplus_nodes(self) -> int:
+        if self._surplus is None:
+            crowd = Crowd(NETWORK_NODES_PER_REPLICA_SET)
+            self._surplus = sum(not crowd.admits(self._network_of(node.contact)) for node in self._by_number.values())
+        return self._surplus
+
+    def _everybody(self) -> Iterator[KnownNode]:
+        """Those who wait too."""
+        for bucket in self.buckets:
+            yield from bucket.nodes.values()
+            yield from bucket.replacement_nodes.values()
 
     def _nodes(self) -> list[KnownNode]:
         return [node for bucket in self.buckets for node in bucket.nodes.values()]
@@ -220,10 +265,12 @@ class ContactTable(RoutingTable):
         if node.long_id not in self._by_number:
             insort(self._numbers, node.long_id)
         self._by_number[node.long_id] = node
+        self._surplus = None
 
     def _index_all(self) -> None:
         self._by_number = {node.long_id: node for node in self._nodes()}
         self._numbers = sorted(self._by_number)
+        self._surplus = None
 
     def _around(self, goal: int, count: int) -> list[int]:
         """All numbers of the smallest subtree around `goal` that has at least `count`: nearer than any outside it."""
