@@ -5,9 +5,9 @@ Two nodes must agree on this, or they disagree on who holds a record; hence `Net
 """
 
 import ipaddress
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import lru_cache
+from itertools import islice
 from typing import Final, Literal
 
 from dhtchat.dht.contact import Contact
@@ -48,31 +48,26 @@ def network_of(endpoint: Endpoint, limited: Limited) -> Network | None:
     return str(ipaddress.ip_network(f"{address}/{bits}", strict=False))
 
 
-def spread(contacts: Sequence[Contact], count: int, limited: Limited) -> list[Contact]:
+def spread(contacts: Iterable[Contact], count: int, limited: Limited) -> list[Contact]:
     """Of `contacts`, the nearest first, the first `count` with at most NETWORK_NODES_PER_REPLICA_SET of one network: the
     others make room for those behind them."""
     crowd = Crowd(NETWORK_NODES_PER_REPLICA_SET)
-    chosen: list[Contact] = []
-    for contact in contacts:
-        if len(chosen) == count:
-            break
-        if crowd.admits(network_of(contact.endpoint, limited)):
-            chosen.append(contact)
-    return chosen
+    return list(islice((c for c in contacts if crowd.admits(network_of(c.endpoint, limited))), count))
 
 
 class Crowd:
     """Counts networks until one is full."""
 
-    def __init__(self, most: int, present: Iterable[Network | None] = ()) -> None:
+    def __init__(self, most: int) -> None:
         self._most = most
-        self._counted: Counter[Network] = Counter(network for network in present if network is not None)
+        self._counted: dict[Network, int] = {}
 
     def admits(self, network: Network | None) -> bool:
         """Whether one more fits; then it is counted."""
         if network is None:
             return True
-        if self._counted[network] >= self._most:
+        counted = self._counted.get(network, 0)
+        if counted >= self._most:
             return False
-        self._counted[network] += 1
+        self._counted[network] = counted + 1
         return True

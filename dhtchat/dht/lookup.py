@@ -73,6 +73,9 @@ class Lookup:
         self._target_number = int.from_bytes(target, "big")
         self._distance: dict[Contact, int] = {}
         self._network: dict[Contact, Network | None] = {}
+        self._crowd = Crowd(NETWORK_NODES_PER_REPLICA_SET)
+        self._crowded = False
+        """Whether more of some network were named than may be among the nearest: only then must they be counted."""
         self._paths = [_Path(LOOKUP_ASKS_MAX if paths == 1 else LOOKUP_PATH_ASKS_MAX) for _ in range(paths)]
         self._asked_by: dict[Contact, _Path] = {}
         self._addresses: Counter[NodeId] = Counter()
@@ -115,8 +118,8 @@ class Lookup:
         return not any(path.waiting for path in self._paths)
 
     def awaited(self) -> list[Contact]:
-        """The slow ones that would be among the nearest."""
-        return self._better(Progress.SLOW)
+        """The slow ones that would be among the nearest, and are not of those whom a liar named to cost us time."""
+        return [contact for contact in self._better(Progress.SLOW) if not self._is_dubious(contact)]
 
     def nearest(self) -> list[Contact]:
         """The nearest that answered, nearest first, each node once, few of one network."""
@@ -171,7 +174,7 @@ class Lookup:
         places = self._k
         for contact in path.ranked:
             progress = self._progress[contact]
-            if progress not in _PROMISING or not crowd.admits(self._network[contact]):
+            if progress not in _PROMISING or (self._crowded and not crowd.admits(self._network[contact])):
                 continue
             if progress is Progress.HEARD:
                 if self._is_dubious(contact):
@@ -236,6 +239,7 @@ class Lookup:
         self._progress[contact] = progress
         self._distance[contact] = int.from_bytes(contact.node_id, "big") ^ self._target_number
         self._network[contact] = network_of(contact.endpoint, self._limited)
+        self._crowded |= not self._crowd.admits(self._network[contact])
         self._addresses[contact.node_id] += 1
 
     def _is_welcome(self, contact: Contact) -> bool:

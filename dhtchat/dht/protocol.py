@@ -320,8 +320,8 @@ class DhtProtocol(KademliaProtocol):
         return min(RPC_TIMEOUT_S, max(LOOKUP_SLOW_MIN_S, measured_s + SLOW_DEVIATIONS * self._deviation_s))
 
     def patience_s(self) -> float:
-        """From being slow until a second try would have been answered as well."""
-        return sum(self._timeouts_s(2)) - self.slow_after_s()
+        """From being slow until an answer to the second try would be slow as well."""
+        return self._timeouts_s(1)[0]
 
     def _accept_answer(self, message_id: bytes, answer: wire.Answer, sender: Endpoint) -> None:
         request = self._open[message_id]
