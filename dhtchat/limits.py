@@ -160,10 +160,32 @@ RECORDS_OPENED_CACHED_MAX: Final = 4_096
 """Verified records remembered by their bytes: a read hears the same one from every replica. About 6 MiB."""
 PLACES_CACHED: Final = 4_096
 """Places, claim ids and proofs of work of records that are not worked out again each time one is judged."""
+NETWORK_BITS_IPV4: Final = 24
+NETWORK_BITS_IPV6: Final = 48
+"""What we take for one network: the longest prefixes that are routed on the Internet as a rule."""
+NETWORK_NODES_PER_BUCKET: Final = 2
+NETWORK_NODES_PER_TABLE: Final = 10
+NETWORK_NODES_PER_REPLICA_SET: Final = 2
+"""Nodes of one network in a bucket, in a table, and among the nearest to a key (design.md, "Tables"; ten is our guess)."""
 LOOKUP_ASKS_MAX: Final = 160
 """Contacts one lookup asks at most: an honest one of 10,000 nodes needs about 40 (k = 20); a liar names ever nearer ones."""
+LOOKUP_PATH_ASKS_MAX: Final = 60
+"""The same of each of several paths: a healthy one of four asks about 12."""
+LOOKUP_MISLED_MAX: Final = 3
+"""Silent contacts, less those that answered, that one answer may have named before the rest of it is not asked. Our guess."""
+LOOKUP_STARTS_PER_PATH: Final = 5
+LOOKUP_PATHS: Final = 4
+LOOKUP_PATHS_UNDER_ATTACK: Final = 8
+"""Disjoint paths of a search that must not be fooled, and of its second try (S/Kademlia, 2007, §5: 4 to 8)."""
+LOOKUP_AGREEMENT_MIN: Final = 0.75
+"""Fewer of the paths than this know most of what was found: somebody lies. Our guess."""
 ROUND_TRIP_GAIN: Final = 0.125
-"""Weight of a new measurement in the smoothed round trip (RFC 6298 §2.3)."""
+ROUND_TRIP_DEVIATION_GAIN: Final = 0.25
+"""Weights of a new measurement in the smoothed round trip and in its mean deviation (RFC 6298 §2.3)."""
+SLOW_DEVIATIONS: Final = 2
+LOOKUP_SLOW_MIN_S: Final = 0.02
+"""A slot of a search is lent to the next candidate after the smoothed round trip and two mean deviations, which 19 of 20
+answers do not take (measured: docs/decisions/0012-paths-diversity-hedging.md), and not before this."""
 ADMISSIONS_OPEN_MAX: Final = 32
 ADMISSIONS_BURST: Final = 100
 ADMISSIONS_PER_S: Final = 50.0

@@ -3,7 +3,7 @@
 import functools
 import tomllib
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -30,6 +30,9 @@ class NetworkParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     k: Annotated[int, Meta(ge=2, le=64)] = 20
     alpha: Annotated[int, Meta(ge=1, le=16)] = 3
     """Bucket size and parallelism (Kademlia paper, 2002, §2.3)."""
+    networks_limited: Literal["public", "all", "none"] = "public"
+    """Which addresses count when few nodes of one /24 or /48 may hold a key: "public" leaves private ones out (a group at
+    home or at one site), "none" is for a site with public addresses, "all" for one that does not trust its own network."""
     presence_ttl_s: Annotated[int, Meta(ge=3, le=3600)] = PRESENCE_TTL_S
     presence_refresh_s: Annotated[int, Meta(ge=1, le=1200)] = PRESENCE_REFRESH_S
 

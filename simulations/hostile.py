@@ -1,177 +1,242 @@
 """Hostile DHT nodes: they answer every question, and lie.
 
-They speak the wire format correctly (`dhtchat/dht/wire.py`), own real node keys, and work together: each names only its
-own kind, claims to have stored what it drops, and has never heard of anything.
+Each is the node that people run (`DhtNode`) with a key of its own, so that it joins, is taken into tables and speaks the wire
+format as everybody does; only what it answers is made up (`LyingProtocol`). They work together: a `Conspiracy` knows all its
+members, and they agree on whom to name, whom to deny and which thief to vote for.
 """
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Container
-from typing import Any
+from heapq import nsmallest
 
 from dhtchat.app.node import ChatNode
-from dhtchat.crypto.identity import SigningKey
+from dhtchat.crypto.datagram import NodeKey
 from dhtchat.dht import wire
-from dhtchat.dht.contact import Contact, pack_contact, pack_endpoint
-from dhtchat.errors import MalformedMessage
-from dhtchat.ids import Endpoint, NodeId, distance, node_id_of
-from dhtchat.limits import DATAGRAM_ID_BYTES
+from dhtchat.dht.contact import Contact, contact_at, pack_contact
+from dhtchat.dht.node import DhtNode
+from dhtchat.dht.protocol import Asked, DhtProtocol
+from dhtchat.dht.storage import RecordStorage
+from dhtchat.errors import NetworkTrouble
+from dhtchat.ids import KEY_BYTES, Endpoint, RecordKey, distance, node_id_of
+from dhtchat.limits import CLAIMS_PER_NAME_MAX, FIND_REPLY_CONTACTS_MAX, NODE_ID_BYTES
 from dhtchat.peer.link import Link
 from dhtchat.peer.messages import Have, Lines, PeerMessage, Tell
 from dhtchat.records.acceptance import Reason, Verdict
 from dhtchat.records.message import Message, Say, open_statement, sign_statement
 
-from .world import DHT_PORT, Person, World
+from .world import DHT_PORT, Host, Person, World
 
-GROUND_KEYS_TRIED = 4_096
-"""Key pairs a Sybil tries to come near its target: 2^12 gives about 12 matching bits."""
+GROUND_KEYS_TRIED = 1_024
+"""Key pairs a Sybil makes to come near its target, and keeps the best of: about 10 matching bits, where the nearest honest
+node of 600 has 9. With an id puzzle of 8 bits (`main`) that is 2^18 keys each, some 10 s of one core."""
+PHANTOM_BITS = 10
+PHANTOMS_NAMED = 10
+PHANTOM_LISTS = 8
+"""Made-up contacts in an answer, how many bits of the target their ids match, and how many different lists of them there
+are for each target: ground on the way, 8 * 10 * 2^10 hashes. (The puzzle of `main` makes that 256 times as many.)"""
 
 
 class Conspiracy:
-    """Hostile nodes that know each other. `target`: whom they try to hide, or None to spread over all ids."""
+    """Hostile nodes that know each other. `target`: the key they try to hide, or None to spread over all ids."""
 
     def __init__(self, world: World, target: bytes | None = None) -> None:
         self._world = world
         self._target = target
         self.members: list[Contact] = []
         self.questions = 0
-        self._liars: list[Liar] = []
+        """Answered with a lie."""
+        self.thefts: dict[bytes, list[bytes]] = {}
+        """By key, the records they vote for in the place of the true ones."""
+        self._processes: list[asyncio.Task[None]] = []
+        self._phantoms: dict[tuple[bytes, int], list[bytes]] = {}
 
     async def add(self, count: int, *, networks: int = 0) -> None:
-        """`networks`: share this many hosts between them, as a Sybil attack does; 0 gives each a host of its own."""
-        hosts = [self._world.new_host(f"hostile-{len(self.members)}-{number}") for number in range(networks or count)]
+        """One after the other. `networks`: they share so many /24s, as the hosts that one attacker rents do; 0 gives each a
+        network of its own."""
+        firsts: list[Host] = []
         for number in range(count):
-            host = hosts[number % len(hosts)]
-            key = self._grind(random.Random(f"{self._world.seed}/hostile/{len(self.members)}"))
-            endpoint = Endpoint(host.address, DHT_PORT + number // len(hosts))
-            liar = Liar(self, key, self._world)
-            liar.connection_made(self._world.fabric.bind(endpoint, liar))
-            self.members.append(Contact(liar.node_id, endpoint))
-            self._liars.append(liar)
-            for address in self._world.bootstrap_addresses:
-                liar.knock(address.endpoint)
+            name = f"hostile-{len(self.members)}"
+            beside = firsts[number % networks] if networks and len(firsts) == networks else None
+            host = self._world.new_host(name, beside=beside)
+            firsts += [] if beside else [host]
+            key = self._grind(random.Random(f"{self._world.seed}/{name}"))
+            ready: asyncio.Future[Contact] = self._world.loop.create_future()
+            self._processes.append(self._world.spawn(self._live(host, key, ready), name))
+            self.members.append(await ready)
         await asyncio.sleep(1.0)
 
     def silence(self) -> None:
         """All of them are gone."""
-        for liar in self._liars:
-            liar.close()
+        for process in self._processes:
+            process.cancel()
 
-    def _grind(self, source: random.Random) -> SigningKey:
-        """A key of which the node id is near the target, as near as GROUND_KEYS_TRIED tries bring it.
+    async def _live(self, host: Host, key: NodeKey, ready: "asyncio.Future[Contact]") -> None:
+        runtime, parameters = host.boot(), self._world.parameters
+        storage = RecordStorage(path=None, parameters=parameters, clock=runtime.clock)
+        try:
+            async with LyingNode(runtime=runtime, parameters=parameters, node_key=key, storage=storage) as node:
+                node.join(self, len(self.members))
+                await node.listen(Endpoint(host.address, DHT_PORT))
+                with contextlib.suppress(NetworkTrouble):
+                    await node.bootstrap(self._world.bootstrap_addresses)
+                ready.set_result(contact_at(node.node_key, node.address))
+                await asyncio.Event().wait()
+        finally:
+            storage.close()
 
-        The ids are ground over public keys that nobody owns, which is cheaper and, since ids are not proved on entering a
-        table yet, works as well.
-        """
+    def _grind(self, source: random.Random) -> NodeKey:
+        """A key of which the node id is near the target, as near as GROUND_KEYS_TRIED tries bring it."""
         if self._target is None:
-            return SigningKey.generate(source)
+            return NodeKey.generate(source)
         target = self._target
-        candidates = (source.randbytes(32) for _ in range(GROUND_KEYS_TRIED))
-        best = min(candidates, key=lambda public: distance(node_id_of(public), target))
-        key = SigningKey.generate(source)
-        key.public = best
-        return key
+        keys = (NodeKey.generate(source) for _ in range(GROUND_KEYS_TRIED))
+        return min(keys, key=lambda key: distance(node_id_of(key.public), target))
 
-    def nearest(self, target: bytes, count: int) -> list[bytes]:
-        near = sorted(self.members, key=lambda contact: distance(contact.node_id, target))
-        return [pack_contact(contact) for contact in near[:count]]
+    def named(self, target: bytes, liar: int) -> list[bytes]:
+        """Whom a liar names: every other one only conspirators, the rest half of them and before those phantoms."""
+        self.questions += 1
+        near = nsmallest(FIND_REPLY_CONTACTS_MAX, self.members, key=lambda contact: distance(contact.node_id, target))
+        members = [pack_contact(contact) for contact in near]
+        if liar % 2:
+            return members
+        return (self._phantoms_near(target, liar % PHANTOM_LISTS) + members)[:FIND_REPLY_CONTACTS_MAX]
+
+    def _phantoms_near(self, target: bytes, number: int) -> list[bytes]:
+        """Contacts that nobody is behind: half of them at addresses where nothing is, to eat time-outs, the others at those
+        of honest nodes, which are somebody else."""
+        if (target, number) not in self._phantoms:
+            source = random.Random(f"{self._world.seed}/{target.hex()}/{number}")
+            honest = self._world.addresses()
+            self._phantoms[target, number] = [
+                pack_contact(
+                    contact_at(
+                        self._phantom_key(target, source),
+                        Endpoint(f"254.{source.randrange(256)}.{source.randrange(256)}.1", DHT_PORT)
+                        if each % 2
+                        else Endpoint(source.choice(honest), DHT_PORT),
+                    )
+                )
+                for each in range(PHANTOMS_NAMED)
+            ]
+        return self._phantoms[target, number]
+
+    def _phantom_key(self, target: bytes, source: random.Random) -> bytes:
+        """A key that nobody owns: any 32 bytes are one."""
+        while True:
+            key = source.randbytes(KEY_BYTES)
+            if distance(node_id_of(key), target) >> _PHANTOM_ID_BITS == 0:
+                return key
 
 
-class Liar(asyncio.DatagramProtocol):
+_PHANTOM_ID_BITS = 8 * NODE_ID_BYTES - PHANTOM_BITS
+
+
+class LyingProtocol(DhtProtocol):
+    """Names its own kind and phantoms, says "stored" and keeps nothing but the oldest version of a set's first entry, which
+    it serves for ever; of a name it denies all knowledge, or votes for a thief."""
+
+    conspiracy: Conspiracy
+    number = 0
+
+    def rpc_find_node(self, target: bytes, asked: Asked) -> wire.Answer:
+        return wire.Nodes(self.conspiracy.named(target, self.number))
+
+    def rpc_find_claims(self, key: RecordKey, start: int) -> wire.Answer:
+        self.conspiracy.questions += 1
+        stolen = self.conspiracy.thefts.get(key, [])[start:CLAIMS_PER_NAME_MAX]
+        return wire.Claims(False, len(stolen), stolen[:1])
+
+    def rpc_find_entries(self, key: RecordKey, kind: str, after: bytes) -> wire.Answer:
+        """What it heard first, for ever: the oldest version there is."""
+        self.conspiracy.questions += 1
+        oldest = [wire.Entry(self._oldest[key], _LONG_MS)] if key in self._oldest else []
+        return wire.Entries(oldest, b"")
+
+    def rpc_store(self, request: wire.Store, asked: Asked) -> wire.Answer | None:
+        self.conspiracy.questions += 1
+        self._oldest.setdefault(request.key, request.record)
+        return wire.Stored(Verdict.NEW, Reason.NONE, 1)
+
+    _oldest: dict[bytes, bytes]
+
+
+_LONG_MS = 1_000_000
+
+
+class LyingNode(DhtNode):
     """One hostile node."""
 
-    def __init__(self, conspiracy: Conspiracy, key: SigningKey, world: World) -> None:
-        self.node_id: NodeId = node_id_of(key.public)
-        self._conspiracy = conspiracy
-        self._key = key
-        self._network_id = world.parameters.network_id
-        self._rng = world.rng
-        self._transport: asyncio.DatagramTransport | None = None
+    protocol_class = LyingProtocol
 
-    def connection_made(self, transport: Any) -> None:
-        self._transport = transport
-
-    def knock(self, at: Endpoint) -> None:
-        """Make ourselves known: whoever is asked pings back and takes us into its table."""
-        request = wire.FindNode(self._network_id[:4], self.node_id, self.node_id)
-        self._send(wire.encode(self._rng.randbytes(20), request), at)
-
-    def datagram_received(self, data: bytes, addr: Any) -> None:
-        sender = Endpoint(str(addr[0]), int(addr[1]))
-        try:
-            frame = wire.decode(data, lambda message_id: None)
-        except MalformedMessage:
-            return
-        answer = self._answer(frame.message, sender)
-        if answer is not None:
-            self._conspiracy.questions += 1
-            self._send(wire.encode(frame.message_id, answer), sender)
-
-    def _answer(self, question: wire.Message | None, sender: Endpoint) -> wire.Answer | None:
-        match question:
-            case wire.Ping():
-                return wire.Pong(self.node_id)
-            case wire.FindNode(target=target):
-                return wire.Nodes(self.node_id, self._conspiracy.nearest(target, 20))
-            case wire.FindClaims():
-                return wire.Claims(self.node_id, False, 0, [])
-            case wire.FindEntries():
-                return wire.Entries(self.node_id, [], b"")
-            case wire.Store():
-                return wire.Stored(self.node_id, Verdict.NEW, Reason.NONE, 1)
-            case wire.Hello(nonce=nonce):
-                observed = pack_endpoint(sender)
-                signature = self._key.sign("node-hello", self._network_id, nonce + observed)
-                return wire.Proof(self.node_id, self._key.public, self._network_id, observed, signature)
-        return None
-
-    def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
-
-    def _send(self, datagram: bytes, to: Endpoint) -> None:
-        if self._transport is not None:
-            self._transport.sendto(datagram, to)
+    def join(self, conspiracy: Conspiracy, number: int) -> None:
+        """Before it listens."""
+        assert isinstance(self._protocol, LyingProtocol)
+        self._protocol.conspiracy = conspiracy
+        self._protocol.number = number
+        self._protocol._oldest = {}
 
 
-class Replayer(asyncio.DatagramProtocol):
-    """Keeps every store request that passes by and sends old ones again, under new message ids, to whom they went."""
+class HoardingProtocol(DhtProtocol):
+    """An honest replica that keeps every store request for ever."""
+
+    kept: list[wire.Store]
+
+    def rpc_store(self, request: wire.Store, asked: Asked) -> wire.Answer | None:
+        self.kept.append(request)
+        return super().rpc_store(request, asked)
+
+
+class HoardingNode(DhtNode):
+    protocol_class = HoardingProtocol
+
+
+class Replayer:
+    """Sends old things again: records, which it was given as a replica, to everybody it knows; and whole datagrams, which
+    it overheard, to whom they went."""
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._address = world.new_host("replayer").address
-        self._kept: list[tuple[Endpoint, wire.Store]] = []
-        self._transport: asyncio.DatagramTransport | None = None
-
-    def connection_made(self, transport: Any) -> None:
-        self._transport = transport
+        self._host = world.new_host("replayer")
+        self._overheard: list[tuple[Endpoint, bytes]] = []
 
     async def run(self, *, every_s: float) -> None:
         """Until cancelled."""
-        fabric = self._world.fabric
-        self.connection_made(fabric.bind(Endpoint(self._address, DHT_PORT), self))
+        fabric, rng = self._world.fabric, self._world.rng
+        runtime, parameters = self._host.boot(), self._world.parameters
+        storage = RecordStorage(path=None, parameters=parameters, clock=runtime.clock)
+        key = NodeKey.generate(runtime.random, parameters.id_puzzle_bits)
         fabric.taps.append(self._overhear)
         try:
-            while True:
-                await asyncio.sleep(every_s)
-                if self._kept:
-                    target, request = self._world.rng.choice(self._kept)
-                    assert self._transport is not None
-                    self._transport.sendto(wire.encode(self._world.rng.randbytes(DATAGRAM_ID_BYTES), request), target)
+            async with HoardingNode(runtime=runtime, parameters=parameters, node_key=key, storage=storage) as node:
+                protocol = node._protocol
+                assert isinstance(protocol, HoardingProtocol)
+                protocol.kept = []
+                await node.listen(Endpoint(self._host.address, DHT_PORT))
+                with contextlib.suppress(NetworkTrouble):
+                    await node.bootstrap(self._world.bootstrap_addresses)
+                while True:
+                    await asyncio.sleep(every_s)
+                    if self._overheard and protocol.transport is not None:
+                        target, datagram = rng.choice(self._overheard)
+                        protocol.transport.sendto(datagram, target)
+                    if protocol.kept and node.contacts():
+                        old = rng.choice(protocol.kept)
+                        with contextlib.suppress(NetworkTrouble):
+                            await protocol.call_store(
+                                rng.choice(node.contacts()), RecordKey(old.key), old.record, tries=1
+                            )
         finally:
             fabric.taps.remove(self._overhear)
-            if self._transport is not None:
-                self._transport.close()
+            storage.close()
 
     def _overhear(self, source: Endpoint, target: Endpoint, data: bytes) -> None:
-        if source.host == self._address:
-            return
-        try:
-            message = wire.decode(data, lambda message_id: None).message
-        except MalformedMessage:
-            return
-        if isinstance(message, wire.Store):
-            self._kept.append((target, message))
+        if source.host != self._host.address and len(self._overheard) < _OVERHEARD_MAX:
+            self._overheard.append((target, data))
+
+
+_OVERHEARD_MAX = 10_000
 
 
 class Intruder:

@@ -27,7 +27,7 @@ from dhtchat.app.node import ChatNode
 from dhtchat.app.paths import claim_device_folder
 from dhtchat.app.settings import Settings
 from dhtchat.chat import intents
-from dhtchat.crypto.identity import SigningKey
+from dhtchat.crypto.datagram import NodeKey
 from dhtchat.dht.node import DhtNode
 from dhtchat.dht.storage import RecordStorage
 from dhtchat.errors import DhtChatError
@@ -294,7 +294,7 @@ class Worker:
         folder = claim_device_folder(settings.data_dir, SIM, "node")
         storage = RecordStorage(path=None, parameters=SIM, clock=runtime.clock)
         try:
-            key = SigningKey.generate(runtime.random)
+            key = NodeKey.generate(runtime.random)
             async with DhtNode(runtime=runtime, parameters=SIM, node_key=key, storage=storage) as node:
                 await node.listen(Endpoint(order.address, 0))
                 if settings.bootstrap:

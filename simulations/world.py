@@ -27,7 +27,7 @@ from dhtchat.app.paths import claim_device_folder
 from dhtchat.app.settings import Settings
 from dhtchat.chat import intents
 from dhtchat.chat.events import Event, Ready
-from dhtchat.crypto.identity import SigningKey
+from dhtchat.crypto.datagram import NodeKey
 from dhtchat.dht.node import DhtNode
 from dhtchat.dht.storage import RecordStorage
 from dhtchat.errors import DhtChatError
@@ -338,7 +338,8 @@ class World:
         self.on_progress: Callable[[float], None] = lambda share: None
         self._tasks: dict[asyncio.Task[Any], None] = {}
         """(A dictionary: a set has no order, and they are ended in this one.)"""
-        self._hosts = 0
+        self._networks = 0
+        self._addresses: list[str] = []
         self._bare: dict[str, asyncio.Task[None]] = {}
         raise_file_limit()
 
@@ -378,16 +379,23 @@ class World:
 
     # --- who is there ---
 
-    def new_host(self, name: str) -> Host:
-        return Host(self, name, self.free_address())
+    def new_host(self, name: str, *, beside: Host | None = None) -> Host:
+        """In a /24 of its own, or in that of another host."""
+        return Host(self, name, self.free_address() if beside is None else self._address_beside(beside.address))
 
     def free_address(self) -> str:
-        self._hosts += 1
-        return _address(self._hosts)
+        self._networks += 1
+        self._addresses.append(_address(self._networks))
+        return self._addresses[-1]
+
+    def _address_beside(self, address: str) -> str:
+        network = address.rpartition(".")[0]
+        self._addresses.append(f"{network}.{1 + sum(a.rpartition('.')[0] == network for a in self._addresses)}")
+        return self._addresses[-1]
 
     def addresses(self) -> list[str]:
         """Of all hosts there ever were, in order."""
-        return [_address(number) for number in range(1, self._hosts + 1)]
+        return list(self._addresses)
 
     async def start_bare_node(self, name: str, *, bootstrap: bool = False) -> DhtNode:
         """A DHT node that nobody talks through."""
@@ -406,7 +414,7 @@ class World:
         folder = claim_device_folder(settings.data_dir, self.parameters, "node")
         storage = RecordStorage(path=None, parameters=self.parameters, clock=runtime.clock)
         try:
-            key = SigningKey.generate(runtime.random)
+            key = NodeKey.generate(runtime.random)
             async with DhtNode(runtime=runtime, parameters=self.parameters, node_key=key, storage=storage) as node:
                 await node.listen(Endpoint(host.address, DHT_PORT))
                 if self.bootstrap_addresses:
@@ -482,8 +490,9 @@ class World:
         return True
 
 
-def _address(number: int) -> str:
-    return f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
+def _address(network: int) -> str:
+    """The first address of a /24. Of class E (RFC 1112 §4), which no rule of ours takes for private and nobody routes."""
+    return f"{240 + (network >> 16)}.{network >> 8 & 255}.{network & 255}.1"
 
 
 def make_disks() -> Path:

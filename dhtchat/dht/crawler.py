@@ -1,16 +1,24 @@
-"""Drives a `Lookup` over the network: the library's crawler, without its rounds."""
+"""Drives a `Lookup` over the network: the library's crawler, without its rounds.
+
+Each question is a task of the node, not of the search: a search that has what it came for does not wait for the silent, and
+they are still found out, so that the next search need not ask them.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
+import functools
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, NamedTuple
 
 from kademlia.crawling import NodeSpiderCrawl
 from kademlia.node import Node
 
 from dhtchat.dht.contact import Contact
+from dhtchat.dht.diversity import Limited, spread
 from dhtchat.dht.lookup import Lookup
 from dhtchat.dht.protocol import DhtProtocol
 from dhtchat.errors import NetworkTrouble
+from dhtchat.ids import distance
+from dhtchat.limits import LOOKUP_AGREEMENT_MIN, LOOKUP_STARTS_PER_PATH
 
 
 class Found(NamedTuple):
@@ -24,18 +32,39 @@ class Found(NamedTuple):
     """Contacts asked in all."""
     hops: int = 0
     """Answers one after the other until the nearest of them was known: 0 when it was in our own table."""
+    doubtful: bool = False
+    """The paths of a search by several do not agree."""
+
+    def joined(self, other: "Found", target: bytes, count: int, limited: Limited) -> "Found":
+        """Both together: who answered has answered."""
+        nodes = {contact.node_id: contact for contact in (*other.nearest, *self.nearest)}
+        nearest = spread(sorted(nodes.values(), key=lambda c: distance(c.node_id, target)), count, limited)
+        return Found(
+            nearest,
+            max(self.silent, other.silent),
+            max(self.shunned, other.shunned),
+            self.asked + other.asked,
+            max(self.hops, other.hops),
+            self.doubtful,
+        )
 
 
-Ask = Callable[[Contact], Awaitable[Sequence[Contact]]]
-"""Puts the question of a search to a contact and returns whom it named. Raises `NetworkTrouble`."""
+Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None] | None]
+"""Starts a task of the node; None when it is about to end and starts nothing any more."""
+
+
+class Question(NamedTuple):
+    """What a search asks on its way, where that is not only for nearer contacts."""
+
+    ask: Callable[[Contact], Awaitable[Sequence[Contact]]]
+    """Puts it to a contact and returns whom that named. Raises `NetworkTrouble`."""
+    is_settled: Callable[[list[Contact]], bool]
+    """Told after each answer which of the best candidates have answered; True ends the search."""
 
 
 class LookupCrawl(NodeSpiderCrawl):
-    """One search. Its tasks are its own: `find` returns or is cancelled with none of them left.
-
-    `ask`: another question than FindNode, which looks for a value on the way. `enough`: asked after each answer with those
-    of the nearest that have answered (`Lookup.settled`); True ends the search.
-    """
+    """One search. `hasty`: it does not wait for the tries that come after the second of those who keep silent; good enough
+    for whoever needs most of the nearest, not all."""
 
     def __init__(
         self,
@@ -44,46 +73,101 @@ class LookupCrawl(NodeSpiderCrawl):
         *,
         count: int,
         alpha: int,
-        ask: Ask | None = None,
-        enough: Callable[[list[Contact]], bool] | None = None,
+        spawn: Spawn,
+        question: Question | None = None,
+        paths: int = 1,
+        hasty: bool = False,
+        elsewhere: bool = False,
     ) -> None:
-        self._known = protocol.router.nearest(target, protocol.ksize)
+        """`elsewhere`: begin with others than a search by fewer paths does."""
+        starts = max(protocol.ksize, paths * LOOKUP_STARTS_PER_PATH)
+        self._known = protocol.router.nearest(target, starts + (protocol.ksize if elsewhere else 0))[-starts:]
         super().__init__(protocol, Node(target), [], count, alpha)
+        self._spawn = spawn
+        self._hasty = hasty
         self._asked = 0
         self._hops: dict[Contact, int] = dict.fromkeys(self._known, 0)
-        self._lookup = Lookup(target, own_id=protocol.own_id, k=count, alpha=alpha)
-        self._question: Ask = ask or (lambda contact: protocol.call_find_node(contact, target))
-        self._enough = enough
-        self._tasks: list[asyncio.Task[None]] = []
-        self._stopped = False
+        self._lookup = Lookup(
+            target, own_id=protocol.own_id, k=count, alpha=alpha, paths=paths, limited=protocol.router.limited
+        )
+        self._question = question
+        self._settled = False
+        self._paths = paths
+        self._loop = asyncio.get_running_loop()
+        self._over = self._loop.create_future()
+        self._timers: dict[Contact, asyncio.TimerHandle] = {}
 
     async def find(self) -> Found:
         self.protocol.router.touch(self._lookup.target)
-        async with asyncio.TaskGroup() as group:
-            self._ask(group, self._lookup.start(self._known))
-        nearest = self._lookup.settled() if self._stopped else self._lookup.nearest()
-        hops = self._hops.get(nearest[0], 0) if nearest else 0
-        return Found(nearest, self._lookup.silent(), self._lookup.shunned(), self._asked, hops)
-
-    def _ask(self, group: asyncio.TaskGroup, contacts: list[Contact]) -> None:
-        self._asked += len(contacts)
-        self._tasks += [group.create_task(self._ask_one(group, contact)) for contact in contacts]
-
-    async def _ask_one(self, group: asyncio.TaskGroup, contact: Contact) -> None:
         try:
-            named = await self._question(contact)
-        except NetworkTrouble:
-            self._ask(group, self._lookup.on_failure(contact))
-        else:
-            worth, shunned = self.protocol.sift([*named])
-            hops = 1 + self._hops.get(contact, 0)
-            for other in worth:
-                self._hops.setdefault(other, hops)
-            self._lookup.shun(shunned)
-            more = self._lookup.on_reply(contact, worth)
-            if self._enough is None or not self._enough(self._lookup.settled()):
-                self._ask(group, more)
+            self._ask(self._lookup.start(self._known))
+            await self._over
+        finally:
+            self._end()
+            for timer in self._timers.values():
+                timer.cancel()
+        nearest = self._lookup.settled() if self._settled else self._lookup.nearest()
+        hops = self._hops.get(nearest[0], 0) if nearest else 0
+        doubtful = self._paths > 1 and not self._settled and self._lookup.agreement() < LOOKUP_AGREEMENT_MIN
+        return Found(nearest, self._lookup.silent(), self._lookup.shunned(), self._asked, hops, doubtful)
+
+    def _ask(self, contacts: list[Contact]) -> None:
+        """Ask these, and see whether that was all."""
+        self._asked += len(contacts)
+        for contact in contacts:
+            slow_s = self.protocol.slow_after_s()
+            self._timers[contact] = self._loop.call_later(slow_s, self._slow, contact)
+            task = self._spawn(self._ask_one(contact))
+            if task is None:  # this node is about to end
+                self._failed(contact)
             else:
-                self._stopped = True
-                for task in self._tasks:
-                    task.cancel()
+                task.add_done_callback(functools.partial(self._ended, contact))
+        if self._lookup.finished and not self._lookup.awaited():
+            self._end()
+
+    def _end(self) -> None:
+        if not self._over.done():
+            self._over.set_result(None)
+
+    async def _ask_one(self, contact: Contact) -> None:
+        try:
+            if self._question is None:
+                named: Sequence[Contact] = await self.protocol.call_find_node(contact, self._lookup.target)
+            else:
+                named = await self._question.ask(contact)
+        except NetworkTrouble:
+            self._failed(contact)
+        else:
+            self._answered(contact, named)
+
+    def _ended(self, contact: Contact, task: asyncio.Task[None]) -> None:
+        if task.cancelled():  # the node is about to end
+            self._failed(contact)
+
+    def _answered(self, contact: Contact, named: Sequence[Contact]) -> None:
+        if self._over.done():
+            return
+        self._timers[contact].cancel()
+        worth, shunned = self.protocol.sift([*named])
+        hops = 1 + self._hops.get(contact, 0)
+        for other in worth:
+            self._hops.setdefault(other, hops)
+        self._lookup.shun(shunned)
+        more = self._lookup.on_reply(contact, worth)
+        if self._question is not None and self._question.is_settled(self._lookup.settled()):
+            self._settled = True
+            self._end()
+        else:
+            self._ask(more)
+
+    def _failed(self, contact: Contact) -> None:
+        if self._over.done():
+            return
+        self._timers[contact].cancel()
+        self._ask(self._lookup.on_failure(contact))
+
+    def _slow(self, contact: Contact) -> None:
+        """It takes longer than most."""
+        if self._hasty:
+            self._timers[contact] = self._loop.call_later(self.protocol.patience_s(), self._failed, contact)
+        self._ask(self._lookup.on_slow(contact))

@@ -9,7 +9,7 @@ import contextlib
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 from kademlia.network import Server
 
@@ -17,7 +17,7 @@ from dhtchat.crypto.datagram import NodeKey
 from dhtchat.dht.announcer import MakeRecord
 from dhtchat.dht.claiming import ClaimReading, Tally, VoteKeeper
 from dhtchat.dht.contact import Contact
-from dhtchat.dht.crawler import Ask, Found, LookupCrawl
+from dhtchat.dht.crawler import Found, LookupCrawl, Question, Spawn
 from dhtchat.dht.opener import RecordOpener
 from dhtchat.dht.protocol import DhtProtocol, HelloAnswer, OtherNetwork
 from dhtchat.dht.publisher import Publisher
@@ -34,6 +34,8 @@ from dhtchat.limits import (
     BOOTSTRAP_ADDRESSES_MAX,
     BOOTSTRAP_TRIES,
     CONTACTS_REMEMBERED_MAX,
+    LOOKUP_PATHS,
+    LOOKUP_PATHS_UNDER_ATTACK,
     PROBE_CONTACTS,
     REJOIN_ADDRESSES,
     RPC_TIMEOUT_S,
@@ -78,8 +80,10 @@ class RecordServer(Server):
         storage: RecordStorage,
         parameters: NetworkParameters,
         create_protocol: Callable[[Any, Any, int], DhtProtocol],
+        spawn: Spawn,
     ) -> None:
         super().__init__(parameters.k, parameters.alpha, node_id, storage)
+        self._spawn = spawn
         self.protocol = create_protocol(self.node, self.storage, self.ksize)
 
     def _create_protocol(self) -> DhtProtocol:
@@ -97,10 +101,23 @@ class RecordServer(Server):
         self,
         target: bytes,
         count: int,
-        ask: Ask | None = None,
-        enough: Callable[[list[Contact]], bool] | None = None,
+        *,
+        question: Question | None = None,
+        careful: bool = False,
+        hasty: bool = False,
     ) -> Found:
-        return await LookupCrawl(self.protocol, target, count=count, alpha=self.alpha, ask=ask, enough=enough).find()
+        """`careful`: by several paths, and by more of them, from elsewhere, when those do not agree."""
+        if not careful:
+            return await self._crawl(target, count, question=question, hasty=hasty)
+        found = await self._crawl(target, count, question=question, paths=LOOKUP_PATHS, hasty=hasty)
+        if not found.doubtful:
+            return found
+        self.protocol.statistics["lookup-doubtful"] += 1
+        again = await self._crawl(target, count, question=question, paths=LOOKUP_PATHS_UNDER_ATTACK, elsewhere=True)
+        return again.joined(found, target, count, self.protocol.router.limited)
+
+    async def _crawl(self, target: bytes, count: int, **how: Any) -> Found:
+        return await LookupCrawl(self.protocol, target, count=count, alpha=self.alpha, spawn=self._spawn, **how).find()
 
 
 class DhtNode:
@@ -109,6 +126,9 @@ class DhtNode:
     Leaving the block ends all its tasks and closes the socket, and nothing else: say goodbye with `drop_all` before, close
     the storage after. A `client` asks and stores, but is in nobody's table and holds nothing for others.
     """
+
+    protocol_class: ClassVar = DhtProtocol
+    """(Another one for the liars of the simulator.)"""
 
     def __init__(
         self,
@@ -141,7 +161,7 @@ class DhtNode:
             self.node_id,
             storage,
             parameters,
-            lambda node, shelf, ksize: DhtProtocol(
+            lambda node, shelf, ksize: self.protocol_class(
                 node,
                 shelf,
                 ksize,
@@ -152,6 +172,7 @@ class DhtNode:
                 statistics=self._counted,
                 spawn=self._spawn,
             ),
+            self._spawn,
         )
         self._protocol = self._server.protocol
         votes = VoteKeeper(
@@ -404,9 +425,9 @@ class DhtNode:
         """The living entries of one kind under `key`."""
         return await self._replicas.read_set(key, body_type.KIND)
 
-    async def find_nearest(self, target: bytes) -> Found:
-        """A whole lookup: the k nodes nearest to a 20-byte id, ourselves not among them."""
-        return await self._server.crawl(target, self._parameters.k)
+    async def find_nearest(self, target: bytes, *, careful: bool = False) -> Found:
+        """A whole lookup: the k nodes nearest to a 20-byte id, ourselves not among them. `careful`: as for an account."""
+        return await self._server.crawl(target, self._parameters.k, careful=careful)
 
     def keep(self, slot: str, make: MakeRecord, *, refresh_s: float) -> None:
         """Publish a soft record now, and again every `refresh_s` until it is dropped. The same slot again replaces it.

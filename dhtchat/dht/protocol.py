@@ -50,11 +50,13 @@ from dhtchat.limits import (
     BOOT_ID_BYTES,
     DATAGRAM_ID_BYTES,
     FIND_REPLY_CONTACTS_MAX,
+    LOOKUP_SLOW_MIN_S,
     NETWORK_TAG_BYTES,
     PADDED_QUESTION_BYTES,
     PAGE_BYTES_MAX,
     REQUESTS_OPEN_MAX,
     REQUESTS_SERVED_MAX,
+    ROUND_TRIP_DEVIATION_GAIN,
     ROUND_TRIP_GAIN,
     RPC_TIMEOUT_MIN_S,
     RPC_TIMEOUT_ROUND_TRIPS,
@@ -63,6 +65,7 @@ from dhtchat.limits import (
     SEALED_HEADER_BYTES,
     SET_ENTRIES_MAX,
     SET_PAGES_MAX,
+    SLOW_DEVIATIONS,
     STRANGERS_BURST,
     STRANGERS_PER_S,
     TOKEN_BYTES,
@@ -137,7 +140,7 @@ class _Heard(NamedTuple):
     answer: wire.Answer
 
 
-class _Question(NamedTuple):
+class Asked(NamedTuple):
     """A request that waits for its answer. `unproved_bytes`: how long it was, when its token did not show that the asker
     receives what is sent to that address."""
 
@@ -251,7 +254,7 @@ class DhtProtocol(KademliaProtocol):
         super().__init__(source_node, storage, ksize)
         self.own_id = NodeId(source_node.id)
         self.ksize = ksize
-        self.router = ContactTable(self.own_id, ksize, runtime.clock)
+        self.router = ContactTable(self.own_id, ksize, runtime.clock, limited=parameters.networks_limited)
         self.replica: LocalReplica | None = None
         self.on_entered: Callable[[Contact], None] = lambda contact: None
         self.on_left: Callable[[Contact], None] = lambda contact: None
@@ -259,6 +262,8 @@ class DhtProtocol(KademliaProtocol):
         self.heard_at_s = float("-inf")
         self.round_trip_s: float | None = None
         """Smoothed, over all contacts."""
+        self._deviation_s = 0.0
+        """How far a round trip is from that, smoothed."""
         self.silence = Silence()
         self._runtime = runtime
         self._parameters = parameters
@@ -375,8 +380,8 @@ class DhtProtocol(KademliaProtocol):
         if not asker_is_client:
             self._notice(contact_at(asker, sender))
         proved = self._tokens.holds(frame.token, asker, sender, self._runtime.clock.monotonic())
-        question = _Question(frame.message_id, asker, sender, addr, None if proved else len(data))
-        self._serve(question, frame.message)
+        asked = Asked(frame.message_id, asker, sender, addr, None if proved else len(data))
+        self._serve(asked, frame.message)
 
     def _expected(self, message_id: bytes) -> type[wire.Answer] | None:
         request = self._open.get(message_id)
@@ -396,15 +401,15 @@ class DhtProtocol(KademliaProtocol):
         kind = wire.Kind.CLIENT_REQUEST if self.client else wire.Kind.REQUEST
         self._send(self._sealer.seal(contact.key, kind, plaintext), self._address_of(contact.endpoint))
 
-    def _send_answer(self, question: _Question, answer: wire.Answer) -> None:
-        token = self._tokens.make(question.asker, question.sender, self._runtime.clock.monotonic())
-        plaintext = wire.encode(question.message_id, token, answer)
-        if question.unproved_bytes is not None:
-            allowed = AMPLIFICATION_MAX * question.unproved_bytes
+    def _send_answer(self, asked: Asked, answer: wire.Answer) -> None:
+        token = self._tokens.make(asked.asker, asked.sender, self._runtime.clock.monotonic())
+        plaintext = wire.encode(asked.message_id, token, answer)
+        if asked.unproved_bytes is not None:
+            allowed = AMPLIFICATION_MAX * asked.unproved_bytes
             if len(plaintext) + SEALED_HEADER_BYTES > allowed:
                 self.statistics["unproved"] += 1
-                plaintext = wire.encode(question.message_id, token, wire.Refused(wire.Refusal.UNPROVED))
-        self._send(self._sealer.reply(question.asker, wire.Kind.ANSWER, plaintext), question.addr)
+                plaintext = wire.encode(asked.message_id, token, wire.Refused(wire.Refusal.UNPROVED))
+        self._send(self._sealer.reply(asked.asker, wire.Kind.ANSWER, plaintext), asked.addr)
 
     def _send(self, datagram: bytes, addr: SocketAddress) -> None:
         """The only place from which anything is sent."""
@@ -487,7 +492,17 @@ class DhtProtocol(KademliaProtocol):
 
     def _measure(self, took_s: float) -> None:
         before_s = took_s if self.round_trip_s is None else self.round_trip_s
+        self._deviation_s += ROUND_TRIP_DEVIATION_GAIN * (abs(took_s - before_s) - self._deviation_s)
         self.round_trip_s = before_s + ROUND_TRIP_GAIN * (took_s - before_s)
+
+    def slow_after_s(self) -> float:
+        """After this long an answer takes longer than about 95 of 100 do."""
+        measured_s = self.round_trip_s if self.round_trip_s is not None else RPC_TIMEOUT_S
+        return min(RPC_TIMEOUT_S, max(LOOKUP_SLOW_MIN_S, measured_s + SLOW_DEVIATIONS * self._deviation_s))
+
+    def patience_s(self) -> float:
+        """From being slow until an answer to the second try would be slow as well."""
+        return self._timeouts_s(1)[0]
 
     async def _call(self, contact: Contact, request: wire.Request, expects: type[A], *, tries: int | None = None) -> A:
         """`ask` a contact for one kind of answer, and keep the table right."""
@@ -612,9 +627,9 @@ class DhtProtocol(KademliaProtocol):
         except ValueError:  # a link-local address with its zone
             self.statistics["asker-without-address"] += 1
             return
-        self._send_answer(_Question(hello.message_id, hello.key, sender, addr, None), wire.Greeting(observed))
+        self._send_answer(Asked(hello.message_id, hello.key, sender, addr, None), wire.Greeting(observed))
 
-    def _serve(self, question: _Question, request: wire.Request) -> None:
+    def _serve(self, asked: Asked, request: wire.Request) -> None:
         """All answers are at hand but one: a store may have to wait until this node has cast its vote."""
         self.statistics[f"request-{type(request).__name__}"] += 1
         answer: wire.Answer | None
@@ -622,24 +637,24 @@ class DhtProtocol(KademliaProtocol):
             case wire.Ping():
                 answer = self.rpc_ping()
             case wire.FindNode(target=target):
-                answer = self.rpc_find_node(target, question)
+                answer = self.rpc_find_node(target, asked)
             case wire.FindClaims(key=key, start=start):
-                answer = self.rpc_find_claims(RecordKey(key), start) or self.rpc_find_node(key, question)
+                answer = self.rpc_find_claims(RecordKey(key), start) or self.rpc_find_node(key, asked)
             case wire.FindEntries(key=key, kind=kind, after=after):
-                answer = self.rpc_find_entries(RecordKey(key), kind, after) or self.rpc_find_node(key, question)
+                answer = self.rpc_find_entries(RecordKey(key), kind, after) or self.rpc_find_node(key, asked)
             case wire.Store():
-                answer = self.rpc_store(request, question)
+                answer = self.rpc_store(request, asked)
             case _:
                 raise AssertionError(f"nobody answers {type(request).__name__}")
         if answer is not None:
-            self._send_answer(question, answer)
+            self._send_answer(asked, answer)
 
     def rpc_ping(self) -> wire.Answer:
         return wire.Pong()
 
-    def rpc_find_node(self, target: bytes, question: _Question) -> wire.Answer:
-        near = self.router.nearest(target, self.ksize, exclude=node_id_of(question.asker))
-        usable = [c for c in near if is_callable(c.endpoint) and same_family(c.endpoint, question.sender)]
+    def rpc_find_node(self, target: bytes, asked: Asked) -> wire.Answer:
+        near = self.router.nearest(target, self.ksize, exclude=node_id_of(asked.asker))
+        usable = [c for c in near if is_callable(c.endpoint) and same_family(c.endpoint, asked.sender)]
         return wire.Nodes([pack_contact(contact) for contact in usable[:FIND_REPLY_CONTACTS_MAX]])
 
     def rpc_find_claims(self, key: RecordKey, start: int) -> wire.Answer | None:
@@ -674,12 +689,12 @@ class DhtProtocol(KademliaProtocol):
             last = held.record.body.entry_id(held.record.key)
         return wire.Entries(page, b"") if page or after else None
 
-    def rpc_store(self, request: wire.Store, question: _Question) -> wire.Answer | None:
+    def rpc_store(self, request: wire.Store, asked: Asked) -> wire.Answer | None:
         """The answer; None when it comes later, or when this is a repetition of a request that is being served."""
         assert self.replica is not None
-        if question.unproved_bytes is not None:
+        if asked.unproved_bytes is not None:
             return wire.Refused(wire.Refusal.UNPROVED)
-        serving = question.asker, question.message_id
+        serving = asked.asker, asked.message_id
         if serving in self._serving:
             self.statistics["request-repeated"] += 1
             return None
@@ -693,13 +708,13 @@ class DhtProtocol(KademliaProtocol):
         if isinstance(kept, Kept):
             return wire.Stored(*kept)
         self._serving[serving] = None
-        kept.add_done_callback(lambda done: self._answer_store(question, done))
+        kept.add_done_callback(lambda done: self._answer_store(asked, done))
         return None
 
-    def _answer_store(self, question: _Question, done: "asyncio.Future[Kept]") -> None:
-        self._serving.pop((question.asker, question.message_id), None)
+    def _answer_store(self, asked: Asked, done: "asyncio.Future[Kept]") -> None:
+        self._serving.pop((asked.asker, asked.message_id), None)
         if not done.cancelled():
-            self._send_answer(question, wire.Stored(*done.result()))
+            self._send_answer(asked, wire.Stored(*done.result()))
 
     # --- whom we know -------------------------------------------------------------------------------------------------
 

@@ -50,4 +50,4 @@ async def race_for_name(
 
 
 async def _read(key: RecordKey, replicas: Replicas, parameters: NetworkParameters) -> Tally:
-    return await replicas.tally(key, await replicas.nearest(key, parameters.k))
+    return await replicas.tally(key, await replicas.nearest(key, parameters.k, careful=True))

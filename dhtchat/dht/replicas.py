@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol, cast
 
 from dhtchat.dht.claiming import ClaimReading, Tally
 from dhtchat.dht.contact import Contact
-from dhtchat.dht.crawler import Ask, Found
+from dhtchat.dht.crawler import Found, Question
 from dhtchat.dht.opener import RecordOpener
 from dhtchat.dht.protocol import ClaimsFound, Declined, DhtProtocol
 from dhtchat.dht.replica import OwnReplica
@@ -34,15 +34,18 @@ from dhtchat.runtime import Runtime
 
 
 class Crawl(Protocol):
-    """Finds the given number of nodes nearest to a key; the rest as `LookupCrawl` has it."""
+    """Finds the given number of nodes nearest to a key; see `RecordServer.crawl`."""
 
-    def __call__(
+    async def __call__(
         self,
         target: bytes,
         count: int,
-        ask: Ask | None = None,
-        enough: Callable[[list[Contact]], bool] | None = None,
-    ) -> Coroutine[Any, Any, Found]: ...
+        /,
+        *,
+        question: Question | None = None,
+        careful: bool = False,
+        hasty: bool = False,
+    ) -> Found: ...
 
 
 class ReplicaSet(NamedTuple):
@@ -110,9 +113,9 @@ class Replicas:
 
     # --- who ----------------------------------------------------------------------------------------------------------
 
-    async def nearest(self, key: RecordKey, count: int) -> ReplicaSet:
-        """Search for the nodes responsible for `key`."""
-        found = await self._crawl(key, count)
+    async def nearest(self, key: RecordKey, count: int, *, careful: bool = False, hasty: bool = False) -> ReplicaSet:
+        """Search for the nodes responsible for `key`. `careful`: by disjoint paths, as for all that is durable."""
+        found = await self._crawl(key, count, careful=careful, hasty=hasty)
         return ReplicaSet(self._with_us(found.nearest, key, count), found.silent, found.shunned)
 
     def nearest_known(self, key: RecordKey, count: int, *, exclude: bytes = b"") -> tuple[Contact, ...]:
@@ -173,7 +176,7 @@ class Replicas:
     async def put(self, record: Record, *, tries: int | None = None) -> tuple[PutReport, list[Outcome]]:
         """Search for the replicas of a record and store it at all of them."""
         key = record.body.place(record.key)
-        replicas = await self.nearest(key, self.count_for(record))
+        replicas = await self.nearest(key, self.count_for(record), careful=is_durable(record))
         outcomes = await self.store_at_all(replicas.contacts, key, record.raw, tries=tries)
         return report_of(outcomes, replicas.silent), outcomes
 
@@ -206,7 +209,7 @@ class Replicas:
             first = Counter(claim_of(held[0]) for contact in settled if (held := votes.get(contact)))
             return bool(first) and 2 * max(first.values()) > k
 
-        found = await self._crawl(key, k, ask, agreed)
+        found = await self._crawl(key, k, question=Question(ask, agreed), careful=True, hasty=True)
         tally = Tally(nodes_known=max(self.nodes_known(), len(found.nearest)))
         tally.on_silence(found.silent)
         for contact in self._with_us(found.nearest, key, k):
@@ -279,7 +282,7 @@ class Replicas:
             )
             return any(digests and 2 * times > SOFT_REPLICAS for digests, times in same.items())
 
-        found = await self._crawl(key, SOFT_REPLICAS, ask, agreed)
+        found = await self._crawl(key, SOFT_REPLICAS, question=Question(ask, agreed), hasty=True)
         merge = SetMerge()
         merge.on_silence(found.silent)
         now_s = self._runtime.clock.monotonic()

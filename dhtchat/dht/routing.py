@@ -1,21 +1,26 @@
 """The table of contacts: kademlia's, with a clock passed in, whole ranges, and the true nearest contacts.
 
 What is different from the library (facts.md): ranges include both ends and stop at 2^160 - 1; a node in the replacement
-cache is not new; `find_neighbors` looks at every contact; a full bucket names whom to ping instead of starting a task.
-Beside it `Silence`, the memory of who did not answer lately.
+cache is not new; `find_neighbors` looks at every contact; a full bucket names whom to ping instead of starting a task;
+few of one network enter, and fewer count as nearest (`diversity.py`). Beside it `Silence`, the memory of who did not answer lately.
 """
 
 import heapq
 from bisect import bisect_left, insort
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from kademlia.node import Node
 from kademlia.routing import KBucket, RoutingTable
 
 from dhtchat.dht.contact import Contact
+from dhtchat.dht.diversity import Limited, Network, network_of, spread
 from dhtchat.ids import Endpoint, NodeId
 from dhtchat.limits import (
+    NETWORK_NODES_PER_BUCKET,
+    NETWORK_NODES_PER_REPLICA_SET,
+    NETWORK_NODES_PER_TABLE,
     NODE_ID_BYTES,
     RPC_TRIES,
     SILENCE_CONTACTS_MAX,
@@ -35,9 +40,11 @@ _DEPTH_STEP: Final = 5
 class KnownNode(Node):
     """The library's node, once it has answered us: where, and when it was last heard."""
 
-    def __init__(self, contact: Contact, heard_at_s: float) -> None:
+    def __init__(self, contact: Contact, heard_at_s: float, network: Network | None) -> None:
         super().__init__(contact.node_id, contact.endpoint.host, contact.endpoint.port)
         self.contact = contact
+        self.network = network
+        """Whose number is limited, see `diversity.py`."""
         self.heard_at_s = heard_at_s
 
 
@@ -78,8 +85,14 @@ class ContactTable(RoutingTable):
 
     buckets: list[ContactBucket]
 
-    def __init__(self, own_id: NodeId, ksize: int, clock: Clock) -> None:
+    def __init__(self, own_id: NodeId, ksize: int, clock: Clock, *, limited: Limited = "public") -> None:
+        """`limited`: of which networks only a few may enter."""
         self._clock = clock
+        self.limited = limited
+        self._networks: Counter[Network] = Counter()
+        """How many of each are in the buckets."""
+        self._surplus = 0
+        """How many would not count were all of them in one replica set."""
         self._by_number: dict[int, KnownNode] = {}
         """Who is in the buckets (not waiting beside them), by its id as a number."""
         self._numbers: list[int] = []
@@ -132,8 +145,11 @@ class ContactTable(RoutingTable):
     # --- in our own terms ---------------------------------------------------------------------------------------------
 
     def enter(self, contact: Contact) -> bool:
-        """Put in somebody who has just answered, see `add_contact`."""
-        return self.add_contact(KnownNode(contact, self._clock.monotonic()))
+        """Put in somebody who has just answered, see `add_contact`. Not even the replacement cache takes more than a few
+        of one network."""
+        if self._is_crowd(contact):
+            return False
+        return self.add_contact(KnownNode(contact, self._clock.monotonic(), self._network_of(contact)))
 
     def leave(self, contact: Contact) -> Contact | None:
         """Take it out, from the replacement cache too; returns who came in from there instead. Nothing happens when
@@ -141,17 +157,19 @@ class ContactTable(RoutingTable):
         bucket = self._bucket(contact.node_id)
         if self.find(contact.node_id) != contact:
             return None
-        listed = contact.node_id in bucket.nodes
-        waiting = next(reversed(bucket.replacement_nodes.values()), None)
-        bucket.remove_node(Node(contact.node_id))
-        if not listed:
+        bucket.replacement_nodes.pop(contact.node_id, None)
+        left = bucket.nodes.pop(contact.node_id, None)
+        if left is None:
             return None
-        number = int.from_bytes(contact.node_id, "big")
-        del self._by_number[number], self._numbers[bisect_left(self._numbers, number)]
-        if waiting is None:
-            return None
-        self._index(waiting)
-        return waiting.contact
+        del self._by_number[left.long_id], self._numbers[bisect_left(self._numbers, left.long_id)]
+        self._uncount(left.network)
+        while bucket.replacement_nodes:
+            _, waiting = bucket.replacement_nodes.popitem()
+            if waiting.network is None or self._networks[waiting.network] < NETWORK_NODES_PER_TABLE:
+                bucket.nodes[waiting.id] = waiting
+                self._index(waiting)
+                return waiting.contact
+        return None
 
     def heard(self, contact: Contact) -> None:
         """It answered again: the most recently heard stands last in its bucket."""
@@ -173,25 +191,30 @@ class ContactTable(RoutingTable):
         return node is not None and node.contact == contact
 
     def eldest_beside(self, contact: Contact) -> Contact:
-        """Of the full bucket that `contact` would belong to, the one not heard for longest."""
-        return next(iter(self._bucket(contact.node_id).nodes.values())).contact
+        """Whom to ping for `contact` to find a place, the one not heard for longest: of the full bucket that it would
+        belong to, or of its own network if that has its share."""
+        beside: Iterable[KnownNode] = self._bucket(contact.node_id).nodes.values()
+        if self._is_crowd(contact):
+            network = self._network_of(contact)
+            kin = [node for node in self._everybody() if node.network == network]
+            beside = [node for node in kin if node in beside] or kin
+            return min(beside, key=lambda node: node.heard_at_s).contact
+        return next(iter(beside)).contact
 
     def tenants(self, endpoint: Endpoint) -> list[Contact]:
         """Who is listed at an address: one that answers as somebody else has lost its old name."""
-        return [
-            node.contact
-            for bucket in self.buckets
-            for node in (*bucket.nodes.values(), *bucket.replacement_nodes.values())
-            if node.contact.endpoint == endpoint
-        ]
+        return [node.contact for node in self._everybody() if node.contact.endpoint == endpoint]
 
     def nearest(self, target: bytes, count: int, *, exclude: bytes = b"") -> list[Contact]:
-        """The `count` nearest to `target`, nearest first, without the node `exclude`."""
+        """The `count` nearest to `target` with few of one network (`spread`), nearest first, without the node
+        `exclude`."""
         goal = int.from_bytes(target, "big")
-        wanted = count + (1 if exclude else 0)
+        wanted = count + (1 if exclude else 0) + self._surplus
         chosen = sorted(self._around(goal, wanted), key=goal.__xor__)[:wanted]
         near = [self._by_number[number].contact for number in chosen]
-        return [contact for contact in near if contact.node_id != exclude][:count] if exclude else near
+        if exclude:
+            near = [contact for contact in near if contact.node_id != exclude]
+        return spread(near, count, self.limited) if self._surplus else near[:count]
 
     def is_crowded_out(self, node_id: bytes, target: bytes, count: int) -> bool:
         """Whether so many of the table share more of `target` than `node_id` does that it is not among the `count`
@@ -199,11 +222,45 @@ class ContactTable(RoutingTable):
         goal = int.from_bytes(target, "big")
         gap = goal ^ int.from_bytes(node_id, "big")
         start, stop = self._subtree(goal, max(0, gap.bit_length() - 1))
-        return stop - start >= count
+        return stop - start >= count + self._surplus
 
     def contacts(self) -> list[Contact]:
         """All, most recently heard first."""
         return [node.contact for node in sorted(self._nodes(), key=lambda node: -node.heard_at_s)]
+
+    # --- networks -----------------------------------------------------------------------------------------------------
+
+    def _network_of(self, contact: Contact) -> str | None:
+        return network_of(contact.endpoint, self.limited)
+
+    def _is_crowd(self, contact: Contact) -> bool:
+        """Whether there are as many of its network as may be: in the table, or in its bucket, those who wait included."""
+        network = self._network_of(contact)
+        if network is None or self.find(contact.node_id) == contact:
+            return False
+        if self._networks[network] >= NETWORK_NODES_PER_TABLE:
+            return True
+        bucket = self._bucket(contact.node_id)
+        beside = (*bucket.nodes.values(), *bucket.replacement_nodes.values())
+        return sum(node.network == network for node in beside) >= NETWORK_NODES_PER_BUCKET
+
+    def _count(self, network: Network | None) -> None:
+        if network is not None:
+            self._networks[network] += 1
+            self._surplus += self._networks[network] > NETWORK_NODES_PER_REPLICA_SET
+
+    def _uncount(self, network: Network | None) -> None:
+        if network is not None:
+            self._surplus -= self._networks[network] > NETWORK_NODES_PER_REPLICA_SET
+            self._networks[network] -= 1
+            if not self._networks[network]:
+                del self._networks[network]
+
+    def _everybody(self) -> Iterator[KnownNode]:
+        """Those who wait too."""
+        for bucket in self.buckets:
+            yield from bucket.nodes.values()
+            yield from bucket.replacement_nodes.values()
 
     def _nodes(self) -> list[KnownNode]:
         return [node for bucket in self.buckets for node in bucket.nodes.values()]
@@ -217,13 +274,21 @@ class ContactTable(RoutingTable):
     # --- the index ----------------------------------------------------------------------------------------------------
 
     def _index(self, node: KnownNode) -> None:
-        if node.long_id not in self._by_number:
+        before = self._by_number.get(node.long_id)
+        if before is None:
             insort(self._numbers, node.long_id)
+        else:
+            self._uncount(before.network)
+        self._count(node.network)
         self._by_number[node.long_id] = node
 
     def _index_all(self) -> None:
         self._by_number = {node.long_id: node for node in self._nodes()}
         self._numbers = sorted(self._by_number)
+        self._networks.clear()
+        self._surplus = 0
+        for node in self._by_number.values():
+            self._count(node.network)
 
     def _around(self, goal: int, count: int) -> list[int]:
         """All numbers of the smallest subtree around `goal` that has at least `count`: nearer than any outside it."""

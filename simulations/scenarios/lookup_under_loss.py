@@ -2,14 +2,16 @@
 
 import asyncio
 
-from ..measuring import measure_lookups
+from ..measuring import lookups_right, measure_lookups, promise
 from ..world import World
 
 NAME = "lookup-under-loss"
 QUESTION = "How often and how quickly do lookups succeed with 5 % loss and a quarter of the nodes crashed?"
-NODES = 200
+NODES = 600
 LOSS = 0.05
 CRASHED = 0.25
+PROMISED = 0.999
+LOOKUPS = 1_000
 
 
 async def play(world: World, nodes: int) -> None:
@@ -22,4 +24,6 @@ async def play(world: World, nodes: int) -> None:
     for name in world.rng.sample(names, int(CRASHED * len(names))):
         await world.kill_bare_node(name)
     with world.faults.loss(LOSS):
-        await measure_lookups(world, 200)
+        found = await measure_lookups(world, LOOKUPS)
+    world.recorder.figures["found_of_true_nearest"] = found
+    promise(world, "right_share", lookups_right(world), PROMISED)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Seque
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar
 
+from dhtchat.crypto.datagram import NodeKey
 from dhtchat.crypto.identity import SigningKey
 from dhtchat.dht import wire
 from dhtchat.dht.node import DhtNode
@@ -54,6 +55,10 @@ class FixedClock:
 
 def key_of(seed: int) -> SigningKey:
     return SigningKey.generate(random.Random(seed))
+
+
+def node_key_of(seed: int, parameters: NetworkParameters = SIM) -> NodeKey:
+    return NodeKey.generate(random.Random(seed), parameters.id_puzzle_bits)
 
 
 def account(name: str, seed: int, parameters: NetworkParameters = SIM) -> Signed[Account]:
@@ -122,7 +127,7 @@ async def running_node(
     shelf = storage or RecordStorage(None, parameters=parameters, clock=runtime.clock)
     try:
         async with DhtNode(
-            runtime=runtime, parameters=parameters, node_key=key_of(seed), storage=shelf, client=client
+            runtime=runtime, parameters=parameters, node_key=node_key_of(seed, parameters), storage=shelf, client=client
         ) as node:
             await node.listen(local)
             if via:

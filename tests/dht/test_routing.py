@@ -10,6 +10,9 @@ from dhtchat.dht.contact import Contact
 from dhtchat.dht.routing import ContactTable, Silence
 from dhtchat.ids import Endpoint, NodeId, distance
 from dhtchat.limits import (
+    NETWORK_NODES_PER_BUCKET,
+    NETWORK_NODES_PER_REPLICA_SET,
+    NETWORK_NODES_PER_TABLE,
     NODE_ID_BYTES,
     RPC_TRIES,
     SILENCE_CONTACTS_MAX,
@@ -22,8 +25,8 @@ from tests.dht.support import FixedClock
 K = 4
 
 
-def contact(number: int, port: int = 1) -> Contact:
-    return Contact(NodeId(number.to_bytes(NODE_ID_BYTES, "big")), Endpoint("127.0.0.1", port))
+def contact(number: int, port: int = 1, host: str = "127.0.0.1") -> Contact:
+    return Contact(NodeId(number.to_bytes(NODE_ID_BYTES, "big")), Endpoint(host, port))
 
 
 def table(own: int = 0, clock: FixedClock | None = None) -> ContactTable:
@@ -141,3 +144,77 @@ def test_the_memory_of_the_silent_is_bounded() -> None:
     for number in range(2 * SILENCE_CONTACTS_MAX):
         silence.failed(contact(number), 0.0)
     assert len(silence.contacts()) == SILENCE_CONTACTS_MAX
+
+
+# --- networks ---------------------------------------------------------------------------------------------------------
+
+
+def honest(source: random.Random, number: int) -> Contact:
+    """One in a network of its own."""
+    return contact(source.getrandbits(160), host=f"198.51.{number}.1")
+
+
+@given(seed=st.integers(0, 2**32), leaving=st.booleans())
+def test_one_network_gets_few_places_however_many_knock(seed: int, leaving: bool) -> None:
+    """In a bucket, those who wait included, and in the table; who leaves makes room for another network."""
+    source = random.Random(seed)
+    routing = table(source.getrandbits(160))
+    crowd = [contact(source.getrandbits(160), port, "192.0.2.1") for port in range(1, 200)]
+    others = [honest(source, number) for number in range(60)]
+    for each in source.sample([*crowd, *others], len(crowd) + len(others)):
+        routing.enter(each)
+    if leaving:
+        for each in source.sample(others, 40):
+            routing.leave(each)
+    for bucket in routing.buckets:
+        beside = [*bucket.nodes.values(), *bucket.replacement_nodes.values()]
+        assert sum(node.contact in crowd for node in beside) <= NETWORK_NODES_PER_BUCKET
+    listed = [each for each in routing.contacts() if each in crowd]
+    assert 0 < len(listed) <= NETWORK_NODES_PER_TABLE
+    target = source.randbytes(NODE_ID_BYTES)
+    assert sum(each in crowd for each in routing.nearest(target, 20)) <= NETWORK_NODES_PER_REPLICA_SET
+    truth = sorted(routing.contacts(), key=lambda other: distance(other.node_id, target))
+    surplus = max(0, len(listed) - NETWORK_NODES_PER_REPLICA_SET)
+    assert len(routing.nearest(target, len(truth))) == len(truth) - surplus, "those who do not count, and nobody else"
+
+
+def test_private_networks_may_crowd_and_others_where_a_group_wants_it() -> None:
+    source = random.Random(1)
+    numbers = [source.getrandbits(160) for _ in range(K)]
+    for host, limited, entered in [
+        ("10.0.0.1", "public", K),
+        ("10.0.0.1", "all", NETWORK_NODES_PER_BUCKET),
+        ("192.0.2.1", "public", NETWORK_NODES_PER_BUCKET),
+        ("192.0.2.1", "none", K),
+    ]:
+        routing = ContactTable(contact(0).node_id, K, FixedClock(), limited=limited)  # type: ignore[arg-type]
+        assert sum(routing.enter(contact(number, host=host)) for number in numbers) == entered, (host, limited)
+
+
+def test_a_network_that_has_its_share_gives_a_place_when_one_of_its_own_is_dead() -> None:
+    clock = FixedClock()
+    routing = table(clock=clock)
+    kin = [contact(2**159 + number, host="192.0.2.1") for number in range(3)]
+    routing.enter(contact(2**159 + 99, host="198.51.100.1"))
+    for each in kin[:2]:
+        clock.advance(1.0)
+        assert routing.enter(each)
+    assert not routing.enter(kin[2])
+    assert routing.eldest_beside(kin[2]) == kin[0], "not the eldest of the bucket, whose leaving would not help"
+    routing.leave(kin[0])
+    assert routing.enter(kin[2])
+
+
+@given(seed=st.integers(0, 2**32), count=st.integers(1, 8))
+def test_a_crowd_does_not_crowd_others_out(seed: int, count: int) -> None:
+    """Those who do not count are not counted either when somebody seems too far away."""
+    source = random.Random(seed)
+    routing = ContactTable(contact(source.getrandbits(160)).node_id, 20, FixedClock())
+    for number in range(40):
+        routing.enter(contact(source.getrandbits(160), number + 1, "192.0.2.1"))
+    for number in range(8):
+        routing.enter(honest(source, number))
+    newcomer, target = honest(source, 99), source.randbytes(NODE_ID_BYTES)
+    said = routing.is_crowded_out(newcomer.node_id, target, count)
+    routing.enter(newcomer)
+    assert not (said and newcomer in routing.nearest(target, count))

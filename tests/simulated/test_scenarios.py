@@ -14,6 +14,8 @@ from simulations.world import World
 SIZES = {
     "churn": 5,
     "eclipse-one-key": 16,
+    "healthy-lookup": 50,
+    "hostile-half": 20,
     "hostile-lookup": 20,
     "lookup-under-loss": 20,
     "registration-race": 8,
