@@ -71,11 +71,12 @@ MEASURES = (
     Measure("get_cpu_ms", "CPU per get, all nodes", "ms"),
     Measure("memory_kib", "memory per node, joined", "KiB"),
     Measure("lookup_datagrams", "datagrams per lookup", ""),
+    Measure("idle_cores", "cores had, nobody asks", ""),
     Measure("set_cores", f"cores had, {IN_FLIGHT} sets in flight", "", True),
     Measure("contacts", "contacts per node", "", True),
     Measure("value_bytes", "bytes per value", ""),
 )
-_NO_RATIO = frozenset({"set_cores", "contacts", "value_bytes"})
+_NO_RATIO = frozenset({"idle_cores", "set_cores", "contacts", "value_bytes"})
 """More of these is neither better nor worse."""
 
 Figures = Mapping[str, float]

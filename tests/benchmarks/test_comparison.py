@@ -65,6 +65,7 @@ class Ideal(Network):
 @pytest.fixture(autouse=True)
 def _settle_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measuring, "SETTLE_POLL_S", 0.0)
+    monkeypatch.setattr(measuring, "SETTLE_CPU_SHARE", 2.0)
 
 
 async def _figures(network: Network) -> dict[str, float]:
