@@ -237,10 +237,10 @@ def plot(runs: Sequence[Run], file: Path) -> None:
     try:
         for run, (left, right) in zip(runs, rows, strict=True):
             better = {":".join(pair): found for pair, found in ratios(run).items() if pair[0] != "uvloop"}
-            _bars(left, better, [measure for measure in MEASURES if measure.name not in _NO_RATIO])
+            _bars(left, better, [measure for measure in MEASURES if measure.name not in _NO_RATIO], start=1.0)
             left.axvline(1, color="black", linewidth=0.8)
-            left.set_title(f"{run.nodes} nodes: how many times better (right of the line)")
-            _bars(right, run.by_system, [measure for measure in MEASURES if measure.unit == "ms"])
+            left.set_title(f"{run.nodes} nodes: how many times better (left of the line: worse)")
+            _bars(right, run.by_system, [measure for measure in MEASURES if measure.unit == "ms"], start=0.0)
             right.set_title(f"{run.nodes} nodes: ms, shorter is better")
         figure.tight_layout()
         figure.savefig(file)
@@ -248,13 +248,15 @@ def plot(runs: Sequence[Run], file: Path) -> None:
         pyplot.close(figure)
 
 
-def _bars(axes: "Axes", series: Mapping[str, Figures], measures: Sequence[Measure]) -> None:
-    """A group of bars for each measure that somebody has, the first on top."""
+def _bars(axes: "Axes", series: Mapping[str, Figures], measures: Sequence[Measure], *, start: float) -> None:
+    """A group of bars for each measure that somebody has, the first on top. They reach from `start` to the figure."""
     measures = [measure for measure in measures if any(measure.name in figures for figures in series.values())]
     height = 0.8 / max(1, len(series))
     for number, (name, figures) in enumerate(series.items()):
         drawn = [(place + number * height, figures[m.name]) for place, m in enumerate(measures) if figures.get(m.name)]
-        axes.barh([place for place, _ in drawn], [value for _, value in drawn], height=height, label=name)
+        axes.barh(
+            [place for place, _ in drawn], [value - start for _, value in drawn], height=height, left=start, label=name
+        )
     axes.set_yticks([place + 0.4 - height / 2 for place in range(len(measures))], [m.words for m in measures])
     axes.invert_yaxis()
     axes.set_xscale("log")
