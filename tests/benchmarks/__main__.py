@@ -7,23 +7,27 @@ import sys
 from tests.benchmarks import dht, links, passwords, startup
 from tests.benchmarks.figures import Figure
 
-BENCHMARKS = {"startup": startup.measure, "passwords": passwords.measure, "links": links.measure, "dht": dht.measure}
+BENCHMARKS = {"startup": startup.measure, "passwords": passwords.measure, "links": links.measure}
+NAMES = (*BENCHMARKS, "dht")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", help=f"which: {', '.join(BENCHMARKS)}; default: all")
+    parser.add_argument("names", nargs="*", help=f"which: {', '.join(NAMES)}; default: all")
     parser.add_argument("--json", action="store_true")
+    dht.add_arguments(parser)
     arguments = parser.parse_args()
-    unknown = set(arguments.names) - BENCHMARKS.keys()
+    unknown = set(arguments.names) - set(NAMES)
     if unknown:
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
-    for name, measure in BENCHMARKS.items():
-        if arguments.names and name not in arguments.names:
-            continue
+    wanted = [name for name in NAMES if name in arguments.names or not arguments.names]
+    for name in wanted:
         if not arguments.json:
-            print(f"\n{name}: {sys.modules[measure.__module__].__doc__}")
-        for figure in measure():
+            module = dht if name == "dht" else sys.modules[BENCHMARKS[name].__module__]
+            print(f"\n{name}: {module.__doc__}", flush=True)
+        if name == "dht":
+            return dht.measure(arguments)
+        for figure in BENCHMARKS[name]():
             print(json.dumps({"benchmark": name, **figure._asdict()}) if arguments.json else _in_words(figure))
     return 0
 
