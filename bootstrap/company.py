@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from dhtchat.dht.node import DhtNode
 from dhtchat.errors import NetworkTrouble, ProofRefused
 from dhtchat.ids import Endpoint, NodeAddress, NodeId
-from dhtchat.limits import BOOTSTRAP_ADDRESSES_MAX, PROBE_INTERVAL_S, REGREET_FIRST_S, REGREET_INTERVAL_S
+from dhtchat.limits import (
+    BOOTSTRAP_ADDRESSES_MAX,
+    PROBE_INTERVAL_S,
+    REGREET_FIRST_S,
+    REGREET_INTERVAL_S,
+    REJOIN_ADDRESSES,
+)
 from dhtchat.runtime import Runtime
 
 from .logs import tell
@@ -32,12 +38,16 @@ class Company:
     async def keep(self) -> None:
         """Until cancelled. Meets the others soon after the start, and those that are missing about once a minute."""
         pause_s = REGREET_FIRST_S
+        remembered = (
+            self._remembered
+        )  # those heard last come first, once; then any: more were kept than are asked at a time
         while True:
             if self._dht.contacts():
                 await self._greet_missing()
                 pause_s = REGREET_INTERVAL_S
-            elif await self._meet(tuple(dict.fromkeys([*self._named, *self._remembered]))):
+            elif await self._meet(tuple(dict.fromkeys([*self._named, *remembered]))):
                 pause_s = REGREET_INTERVAL_S
+            remembered = tuple(self._runtime.random.sample(self._remembered, len(self._remembered)))
             self._known = frozenset(contact.node_id for contact in self._dht.contacts())
             await asyncio.sleep(self._runtime.jitter(pause_s))
             pause_s = min(2 * pause_s, REGREET_INTERVAL_S)
@@ -69,7 +79,7 @@ class Company:
         """Whoever answers and was not in the table in the last round, though by now it may have greeted us, is the door to
         another half of the network: we look around there."""
         for address in self._named:
-            for endpoint in await self._resolve(address):
+            for endpoint in (await self._resolve(address))[:REJOIN_ADDRESSES]:
                 try:
                     answer = await self._dht.hello(endpoint, pinned=address.node_key)
                 except (NetworkTrouble, ProofRefused) as error:

@@ -1,6 +1,7 @@
 """Bootstrap nodes that name each other find each other, whichever starts first, and again after a split. Virtual time."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from bootstrap.company import Company
 from dhtchat.dht.node import DhtNode
 from dhtchat.ids import Endpoint, NodeAddress
-from dhtchat.limits import REGREET_INTERVAL_S, SILENCE_MEMORY_S
+from dhtchat.limits import BOOTSTRAP_ADDRESSES_MAX, CONTACTS_REMEMBERED_MAX, REGREET_INTERVAL_S, SILENCE_MEMORY_S
 from dhtchat.runtime import Runtime
 from tests.dht.support import run_virtually, running_node
 
@@ -16,10 +17,17 @@ HALVES = tuple((Endpoint("10.0.0.1", port), Endpoint("10.0.0.1", port + 1)) for 
 """A bootstrap node and a peer in each."""
 
 
-async def start(stack: AsyncExitStack, runtime: Runtime, seed: int, at: Endpoint, *named: Endpoint) -> DhtNode:
+async def start(
+    stack: AsyncExitStack,
+    runtime: Runtime,
+    seed: int,
+    at: Endpoint,
+    *named: Endpoint,
+    remembered: Sequence[NodeAddress] = (),
+) -> DhtNode:
     """A bootstrap node that stays in touch with those it was started with."""
     node = await stack.enter_async_context(running_node(seed, runtime=runtime, local=at))
-    company = Company(node, runtime, [NodeAddress(endpoint, None) for endpoint in named], [])
+    company = Company(node, runtime, [NodeAddress(endpoint, None) for endpoint in named], remembered)
     group = await stack.enter_async_context(asyncio.TaskGroup())
     for task in (group.create_task(company.keep()), group.create_task(company.probe())):
         stack.callback(task.cancel)
@@ -106,3 +114,20 @@ def test_being_alone_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     said = [record.getMessage() for record in caplog.records]
     assert said.count("alone") == 1, said
     assert said.count("joined") == 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_everybody_of_last_time_gets_a_turn(seed: int) -> None:
+    """Goal: of two hundred remembered the last one is the only one alive, and it is found."""
+    gone = [NodeAddress(Endpoint("10.0.0.1", port), None) for port in range(3_001, 3_000 + CONTACTS_REMEMBERED_MAX)]
+    assert len(gone) > 2 * BOOTSTRAP_ADDRESSES_MAX
+
+    async def scene(runtime: Runtime) -> None:
+        async with AsyncExitStack() as stack:
+            alive = await start(stack, runtime, 1, HALVES[0][0])
+            remembered = [*gone, NodeAddress(HALVES[0][0], None)]
+            back = await start(stack, runtime, 2, HALVES[1][0], remembered=remembered)
+            await asyncio.sleep(3 * 3_600)
+            assert knows(back, alive)
+
+    run_virtually(scene, seed=seed)

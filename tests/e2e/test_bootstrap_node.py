@@ -3,11 +3,15 @@
 import asyncio
 import json
 import signal
+import socket
 
 import pytest
 
 from dhtchat.cli.peer_process import EventFields, PeerProcess
-from dhtchat.ids import print_node_key
+from dhtchat.dht import wire
+from dhtchat.ids import parse_endpoint, print_node_key
+from dhtchat.parameters import load_parameters
+from tests.dht.support import Peer, until
 from tests.e2e.world import (
     LOCALLY,
     World,
@@ -176,20 +180,37 @@ async def test_it_ends_while_it_waits_for_an_answer(world: World) -> None:
 
 
 async def test_a_goodbye_is_said(world: World) -> None:
-    """Who is stopped is out of the other's table at once, and not when somebody finds out."""
-    door = await world.open_door("-v", "--log-format", "json")
-    other = await world.start("other", "bootstrap", *LOCALLY, "--port", "0", *world.bootstrap)
-    await other.wait_for_event("ready")
-    metrics = free_tcp_port()
-    watcher = await world.start(
-        "watcher", "bootstrap", *LOCALLY, "--port", "0", *world.bootstrap, "--metrics", f"127.0.0.1:{metrics}"
-    )
-    await watcher.wait_for_event("ready")
-    await _until_figure(metrics, "dhtchat_dht_nodes", 2)
-    other.send_signal(signal.SIGTERM)
-    assert await other.exit_code() == 0
-    await _until_figure(metrics, "dhtchat_dht_nodes", 1)
-    assert door.running
+    """Who is stopped tells the nodes in its table, so that they need not find out. One of them is played here."""
+    door = await world.open_door()
+    async with Peer() as neighbour:
+        asks = neighbour.request(wire.Ping, parameters=load_parameters(str(world.folder / "network.toml")))
+        neighbour.send(parse_endpoint(world.address), asks)
+        await until(lambda: wire.Ping in neighbour.asked, "it looks who is there before it lets anybody in")
+        await until(lambda: neighbour.answers, "the ping is answered")
+        door.send_signal(signal.SIGTERM)
+        assert await door.exit_code() == 0
+        await until(lambda: wire.Leaving in neighbour.asked, "no goodbye")
+
+
+async def test_systemd_is_told(world: World) -> None:
+    """`Type=notify` and `WatchdogSec` of the unit: ready once it listens, alive twice as often as asked, stopping."""
+    path = world.folder / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(path))
+        systemd.setblocking(False)
+
+        async def heard(prefix: str) -> None:
+            async with asyncio.timeout(20.0):
+                while not (await asyncio.get_running_loop().sock_recv(systemd, 1_000)).startswith(prefix.encode()):
+                    pass
+
+        door = await world.open_door(NOTIFY_SOCKET=str(path), WATCHDOG_USEC="200000")
+        await heard("READY=1\nSTATUS=0 nodes known")
+        await heard("WATCHDOG=1")
+        await heard("WATCHDOG=1")
+        door.send_signal(signal.SIGTERM)
+        await heard("STOPPING=1")
+        assert await door.exit_code() == 0
 
 
 async def _figures(port: int) -> dict[str, float]:
