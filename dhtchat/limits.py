@@ -372,3 +372,25 @@ GOODBYE_TIMEOUT_S: Final = 2.0
 """Leaving says so to the replicas and the neighbours, for no longer than this."""
 EVENTS_WAITING_MAX: Final = 10_000
 """Events no face has taken yet; the oldest chatter (presence, status) goes first."""
+
+# --- the bootstrap service --------------------------------------------------------------------------------------------
+
+REGREET_INTERVAL_S: Final = 60.0
+REGREET_FIRST_S: Final = 2.0
+"""A bootstrap node greets those it was started with again about this often, so that two halves of a network that lost each
+other meet again; while nobody is there first after this long, then twice as long each time. Our guess."""
+LOG_TICK_S: Final = 10.0
+"""How often a service looks whether there is something to log. Our guess."""
+LOG_STATUS_INTERVAL_S: Final = 600.0
+"""Between two `status` lines: 144 a day."""
+LOG_REPEAT_S: Final = 600.0
+"""After a line about a counter that grows the same counter is silent for this long."""
+LOG_SAME_MAX: Final = 10
+"""Lines of one kind within LOG_REPEAT_S; the others are counted. A full disk would fill the log's disk as well."""
+LOG_KINDS_MAX: Final = 256
+HTTP_CLIENTS_MAX: Final = 16
+"""Connections to `--metrics` at once; the oldest goes first. A collector and a few curious people. Our guess."""
+HTTP_HEAD_BYTES_MAX: Final = 8 * 1024
+"""Of a request: what Apache and nginx allow for one line of it."""
+HTTP_TIMEOUT_S: Final = 5.0
+"""From accept to the last byte of the answer: half of Prometheus' default scrape time-out."""

@@ -5,6 +5,7 @@ it runs on whatever loop is running, the simulator's virtual-time loop included.
 """
 
 import asyncio
+import os
 import random
 import socket
 import ssl
@@ -15,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 from dhtchat.ids import Endpoint
 
 T = TypeVar("T")
+_ALL_INTERFACES = "::"
 
 
 class Clock(Protocol):
@@ -73,11 +75,18 @@ class RealNetwork:
         self, factory: Callable[[], asyncio.DatagramProtocol], local: Endpoint
     ) -> tuple[asyncio.DatagramTransport, Endpoint]:
         loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_datagram_endpoint(factory, local_addr=(local.host, local.port))
+        if local.host == _ALL_INTERFACES:
+            transport, _ = await loop.create_datagram_endpoint(factory, sock=_for_both(local, socket.SOCK_DGRAM))
+        else:
+            transport, _ = await loop.create_datagram_endpoint(factory, local_addr=(local.host, local.port))
         return transport, Endpoint(*transport.get_extra_info("sockname")[:2])
 
     async def listen(self, factory: Callable[[], asyncio.Protocol], local: Endpoint) -> tuple[asyncio.Server, Endpoint]:
-        server = await asyncio.get_running_loop().create_server(factory, local.host, local.port)
+        loop = asyncio.get_running_loop()
+        if local.host == _ALL_INTERFACES:
+            server = await loop.create_server(factory, sock=_for_both(local, socket.SOCK_STREAM))
+        else:
+            server = await loop.create_server(factory, local.host, local.port)
         return server, Endpoint(*server.sockets[0].getsockname()[:2])
 
     async def connect(self, factory: Callable[[], asyncio.Protocol], remote: Endpoint) -> asyncio.Transport:
@@ -111,6 +120,22 @@ class RealNetwork:
         except UnicodeError as error:  # an empty or overlong label, which the name's encoding refuses
             raise socket.gaierror(socket.EAI_NONAME, f"{host!a} is no host name") from error
         return list(dict.fromkeys(Endpoint(str(entry[4][0]), port) for entry in found))
+
+
+def _for_both(local: Endpoint, kind: socket.SocketKind) -> socket.socket:
+    """A socket bound to `::` that serves IPv6 and IPv4, which appears there as `::ffff:192.0.2.7` (RFC 4291 §2.5.5.2).
+    Left alone, asyncio makes streams IPv6 only, and some systems do so with datagrams. Raises `OSError`."""
+    bound = socket.socket(socket.AF_INET6, kind)
+    try:
+        bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        if kind == socket.SOCK_STREAM and os.name == "posix":  # as asyncio does: a restart need not wait for TIME_WAIT
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((local.host, local.port))
+        bound.setblocking(False)
+    except OSError:
+        bound.close()
+        raise
+    return bound
 
 
 class Runtime:

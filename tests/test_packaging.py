@@ -86,6 +86,12 @@ def test_the_wheel_has_every_file_of_the_packages(wheel: Path) -> None:
     assert {name for name in wheel_names(wheel) if name.endswith(".py")} == expected
 
 
+def test_the_wheel_has_the_files_to_deploy_with_that_need_no_checkout(wheel: Path) -> None:
+    """The unit and the alerts are of use to who has installed the program; the Docker files build from a checkout."""
+    found = {name.rpartition("/")[2] for name in wheel_names(wheel) if name.startswith("dhtchat/bootstrap/")}
+    assert {name for name in found if not name.endswith(".py")} == {"dhtchat-bootstrap.service", "alerts.yaml"}
+
+
 def test_the_wheel_says_what_it_is(wheel: Path) -> None:
     information = f"dhtchat-{__version__}.dist-info"
     with zipfile.ZipFile(wheel) as archive:

@@ -7,6 +7,7 @@ import pytest
 
 from dhtchat.ids import Endpoint
 from dhtchat.runtime import RealClock, RealNetwork, Runtime, real_runtime
+from tests.e2e.world import has_ipv6
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -43,3 +44,44 @@ def test_jitter_stays_within_its_share(rng: random.Random) -> None:
     drawn = [runtime.jitter(40) for _ in range(200)]
     assert all(30 <= interval_s <= 50 for interval_s in drawn)
     assert len(set(drawn)) > 190
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_all_interfaces_are_those_of_both_families(host: str) -> None:
+    """`::` takes datagrams and streams over IPv6 and over IPv4, both on the port that was asked for."""
+    network = RealNetwork()
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+    ear = type(
+        "Ear", (asyncio.DatagramProtocol,), {"datagram_received": lambda self, data, addr: heard.put_nowait(data)}
+    )
+    receiver, bound = await network.open_datagrams(ear, Endpoint("::", 0))
+    sender, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+        asyncio.DatagramProtocol, remote_addr=(host, bound.port)
+    )
+    sender.sendto(b"hello")
+    async with asyncio.timeout(10):
+        assert await heard.get() == b"hello"
+    sender.close()
+    receiver.close()
+
+    connected = asyncio.Event()
+    server, bound = await network.listen(
+        type("Host", (asyncio.Protocol,), {"connection_made": lambda self, transport: connected.set()}),
+        Endpoint("::", 0),
+    )
+    async with server:
+        guest = await network.connect(asyncio.Protocol, Endpoint(host, bound.port))
+        async with asyncio.timeout(10):
+            await connected.wait()
+        guest.close()
+
+
+async def test_a_port_in_use_is_an_os_error_and_leaves_no_socket() -> None:
+    """The same for one family and for both, where the socket is made here."""
+    network = RealNetwork()
+    transport, bound = await network.open_datagrams(asyncio.DatagramProtocol, Endpoint("0.0.0.0", 0))
+    for host in ("0.0.0.0", "::"):
+        with pytest.raises(OSError, match="in use"):
+            await network.open_datagrams(asyncio.DatagramProtocol, Endpoint(host, bound.port))
+    transport.close()

@@ -115,18 +115,20 @@ class DeviceFolder:
         return self.path / f"{name}.key"
 
 
-def _candidates(profile_folder: Path) -> Iterator[Path]:
-    for number in range(1, DEVICES_PER_OWNER_MAX + 1):
+def _candidates(profile_folder: Path, places: int) -> Iterator[Path]:
+    for number in range(1, places + 1):
         yield profile_folder / f"device-{number}"
 
 
-def claim_device_folder(data_dir: Path, parameters: NetworkParameters, profile: str) -> DeviceFolder:
-    """The first folder of a profile that no other process uses. Raises `ProfileBusy`, or `BadUsage` for a bad name."""
+def claim_device_folder(
+    data_dir: Path, parameters: NetworkParameters, profile: str, *, places: int = DEVICES_PER_OWNER_MAX
+) -> DeviceFolder:
+    """The first of a profile's `places` that no other process uses. Raises `ProfileBusy`, or `BadUsage` for a bad name."""
     if profile.startswith(".") or not profile.isprintable() or set(profile) & set("/\\:") or not profile:
         raise BadUsage(f"{profile!a} is no name for a profile", hint="Use letters, digits, '_' and '-'.")
     from filelock import FileLock, Timeout
 
-    for path in _candidates(network_folder(data_dir, parameters) / profile):
+    for path in _candidates(network_folder(data_dir, parameters) / profile, places):
         make_folder(path)
         lock = FileLock(path / "in-use.lock", timeout=0, mode=0o600)
         try:
@@ -134,4 +136,4 @@ def claim_device_folder(data_dir: Path, parameters: NetworkParameters, profile: 
         except Timeout:
             continue
         return DeviceFolder(path, lock)
-    raise ProfileBusy(f"{DEVICES_PER_OWNER_MAX} chats of {profile} run on this machine already")
+    raise ProfileBusy(f"{places} chats of {profile} run on this machine already")

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import os
+import sys
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -25,9 +27,13 @@ _REACHABLE = (
 )
 
 
-def serve(settings: "Settings", *, advertise: str | None, metrics: str | None, json: bool) -> int:
+def serve(
+    settings: "Settings", *, advertise: str | None, metrics: str | None, json: bool, log_as_json: bool, log_level: int
+) -> int:
     """Until SIGINT or SIGTERM, which end it with 0: that is how such a service is stopped."""
     service = companions.load("bootstrap", "service")
+    logs = companions.load("bootstrap", "logs")
+    logs.set_up(sys.stderr, as_json=log_as_json, level=log_level, environment=os.environ)
     output = Output(json=json)
 
     async def work() -> int:

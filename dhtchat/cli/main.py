@@ -6,6 +6,7 @@ Loading late is what keeps `--help` as quick as a bare Typer program: nothing he
 import os
 import sys
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,6 +43,13 @@ PasswordStdin = Annotated[
 PasswordFile = Annotated[
     Path | None, typer.Option("--password-file", metavar="FILE", help="Read the password from the first line of FILE.")
 ]
+
+
+class LogFormat(StrEnum):
+    """Of a service: for people, or for a program that collects logs."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -88,8 +96,7 @@ def _settings(
     from dhtchat.app.settings import Settings, bootstrap_addresses
     from dhtchat.parameters import load_parameters
 
-    levels = [logging.WARNING, logging.INFO, logging.DEBUG]
-    level = logging.ERROR if quiet else levels[min(verbose, 2)]
+    level = _log_level(verbose, quiet=quiet)
     logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     return Settings(
         data_dir=data_dir or default_data_dir(),
@@ -99,6 +106,13 @@ def _settings(
         host=host,
         port=port,
     )
+
+
+def _log_level(verbose: int, *, quiet: bool) -> int:
+    import logging
+
+    levels = [logging.WARNING, logging.INFO, logging.DEBUG]
+    return logging.ERROR if quiet else levels[min(verbose, 2)]
 
 
 def _password_options(from_stdin: bool, file: Path | None) -> "PasswordOptions":
@@ -198,6 +212,9 @@ def bootstrap(
     check: Annotated[
         str | None, typer.Option("--check", metavar="ADDR", help="Only ask whether a node answers there.")
     ] = None,
+    log_format: Annotated[
+        LogFormat, typer.Option("--log-format", help="How lines on standard error look.")
+    ] = LogFormat.TEXT,
     others: Bootstrap = None,
     network: Network = "main",
     data_dir: DataDir = None,
@@ -212,7 +229,14 @@ def bootstrap(
 
     if check is not None:
         return bootstrap_command.check(settings, check, json=json)
-    return bootstrap_command.serve(settings, advertise=advertise, metrics=metrics, json=json)
+    return bootstrap_command.serve(
+        settings,
+        advertise=advertise,
+        metrics=metrics,
+        json=json,
+        log_as_json=log_format is LogFormat.JSON,
+        log_level=_log_level(verbose, quiet=quiet),
+    )
 
 
 def demo(

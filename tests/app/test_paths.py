@@ -213,3 +213,14 @@ def test_a_damaged_key_is_said_and_not_replaced(folder: DeviceFolder, rng: rando
         folder.load_key("device", rng)
     assert caught.value.hint
     assert path.read_bytes() == content
+
+
+def test_where_one_place_is_asked_for_there_is_no_second(tmp_path: Path) -> None:
+    """A service must come back as itself or not at all."""
+    first = claim_device_folder(tmp_path, SIM, "bootstrap", places=1)
+    with pytest.raises(ProfileBusy):
+        claim_device_folder(tmp_path, SIM, "bootstrap", places=1)
+    first.close()
+    again = claim_device_folder(tmp_path, SIM, "bootstrap", places=1)
+    assert again.path == first.path
+    again.close()

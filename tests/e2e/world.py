@@ -288,6 +288,16 @@ def free_tcp_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def has_ipv6() -> bool:
+    """Whether this machine has a loopback of that family."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
 def silent_udp_socket() -> socket.socket:
     """Somebody who is there and never answers: close it after use."""
     silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from dhtchat.crypto.datagram import NodeKey
 from dhtchat.crypto.identity import SigningKey
 from dhtchat.dht.node import DhtNode
 from dhtchat.dht.storage import RecordStorage
@@ -55,7 +56,7 @@ class SoftNetwork(Network):
         ready: list[asyncio.Future[DhtNode]] = [loop.create_future() for _ in range(count)]
         for joined in ready:
             end = asyncio.Event()
-            key = SigningKey.generate(self.random)
+            key = NodeKey.generate(self.random)
             self._ends.append(end)
             self._lives.append(asyncio.create_task(self._live(key, doors, joined, end)))
         for joined, life in zip(ready, self._lives[-count:], strict=True):
