@@ -80,8 +80,3 @@ def plain_endpoint(host: str, port: int) -> Endpoint:
     if host.startswith("::ffff:") and "." in host:
         return Endpoint(host.removeprefix("::ffff:"), port)
     return Endpoint(host, port)
-
-
-def same_family(a: Endpoint, b: Endpoint) -> bool:
-    """Whether who speaks from `a` can be expected to reach `b`."""
-    return (":" in a.host) == (":" in b.host)

@@ -34,7 +34,6 @@ from dhtchat.dht.contact import (
     pack_contact,
     pack_endpoint,
     plain_endpoint,
-    same_family,
     unpack_endpoint,
 )
 from dhtchat.dht.routing import ContactTable, Silence
@@ -654,7 +653,8 @@ class DhtProtocol(KademliaProtocol):
 
     def rpc_find_node(self, target: bytes, asked: Asked) -> wire.Answer:
         near = self.router.nearest(target, self.ksize, exclude=node_id_of(asked.asker))
-        usable = [c for c in near if is_callable(c.endpoint) and same_family(c.endpoint, asked.sender)]
+        of_ipv6 = ":" in asked.sender.host
+        usable = [c for c in near if (":" in c.endpoint.host) == of_ipv6 and "%" not in c.endpoint.host]
         return wire.Nodes([pack_contact(contact) for contact in usable[:FIND_REPLY_CONTACTS_MAX]])
 
     def rpc_find_claims(self, key: RecordKey, start: int) -> wire.Answer | None:
@@ -726,7 +726,7 @@ class DhtProtocol(KademliaProtocol):
         """A request: who is not in the table may enter, but only after it has answered us from its address."""
         if asker.node_id == self.own_id or self.router.find(asker.node_id) == asker:
             return
-        if asker.endpoint in self._admitting or not is_callable(asker.endpoint):
+        if asker.endpoint in self._admitting or not is_callable(asker.endpoint) or not self.router.has_use_for(asker):
             return
         if puzzle_bits(asker.key) < self._bits:
             self.statistics["puzzle-unsolved"] += 1
@@ -766,7 +766,8 @@ class DhtProtocol(KademliaProtocol):
             self._leave(tenant)
         if self.router.enter(contact):
             self.on_entered(contact)
-        else:  # a full bucket keeps those who live (the paper's §2.2); one who is dead makes way, see `_miss`
+        elif self.router.has_use_for(contact):
+            # A full bucket keeps those who live (the paper's §2.2); one who is dead makes way, see `_miss`.
             self._admit(self.router.eldest_beside(contact))
 
     def say_goodbye(self) -> None:

@@ -18,6 +18,7 @@ from dhtchat.dht.contact import Contact
 from dhtchat.dht.diversity import Limited, Network, network_of, spread
 from dhtchat.ids import Endpoint, NodeId
 from dhtchat.limits import (
+    CONTACT_FRESH_S,
     NETWORK_NODES_PER_BUCKET,
     NETWORK_NODES_PER_REPLICA_SET,
     NETWORK_NODES_PER_TABLE,
@@ -33,6 +34,7 @@ from dhtchat.runtime import Clock
 
 _ID_BITS: Final = 8 * NODE_ID_BYTES
 _ID_MAX: Final = 2**_ID_BITS - 1
+_ADDRESSES_PER_NODE: Final = 4
 _DEPTH_STEP: Final = 5
 """b of the paper's §4.2, as the library has it."""
 
@@ -76,6 +78,16 @@ class ContactBucket(KBucket):
             half.last_updated = self.last_updated
         return halves
 
+    def depth(self) -> int:
+        """Bits that all ids in it share. (The library has it by strings of bits, which takes a hundred times as long.)"""
+        numbers = [node.long_id for node in self.nodes.values()]
+        return _ID_BITS - int(min(numbers) ^ max(numbers)).bit_length()
+
+    def is_healthy(self, now_s: float) -> bool:
+        """Whether it is full, and even the one not heard for longest was heard lately."""
+        eldest = next(iter(self.nodes.values()), None)
+        return len(self.nodes) >= self.ksize and eldest is not None and now_s - eldest.heard_at_s < CONTACT_FRESH_S
+
     def is_new_node(self, node: Node) -> bool:
         return node.id not in self.nodes and node.id not in self.replacement_nodes
 
@@ -97,6 +109,8 @@ class ContactTable(RoutingTable):
         """Who is in the buckets (not waiting beside them), by its id as a number."""
         self._numbers: list[int] = []
         """The same numbers, sorted: a subtree of the id space is a slice of it."""
+        self._at: dict[Endpoint, set[Contact]] = {}
+        """Who entered at an address; some may have left since."""
         super().__init__(None, ksize, Node(own_id))
 
     def flush(self) -> None:
@@ -126,7 +140,7 @@ class ContactTable(RoutingTable):
         """Whether it is in the table now; otherwise it waits in the replacement cache of a full bucket."""
         bucket = self.buckets[self.get_bucket_for(node)]
         while not bucket.add_node(node):
-            if not (bucket.has_in_range(self.node) or bucket.depth() % _DEPTH_STEP != 0):
+            if not self._may_split(bucket):
                 return False
             self.split_bucket(self.get_bucket_for(node))
             bucket = self.buckets[self.get_bucket_for(node)]
@@ -149,6 +163,11 @@ class ContactTable(RoutingTable):
         of one network."""
         if self._is_crowd(contact):
             return False
+        if len(self._at) > _ADDRESSES_PER_NODE * (len(self) + self.ksize):  # mostly of those who are gone
+            self._at.clear()
+            for node in self._everybody():
+                self._at.setdefault(node.contact.endpoint, set()).add(node.contact)
+        self._at.setdefault(contact.endpoint, set()).add(contact)
         return self.add_contact(KnownNode(contact, self._clock.monotonic(), self._network_of(contact)))
 
     def leave(self, contact: Contact) -> Contact | None:
@@ -190,6 +209,15 @@ class ContactTable(RoutingTable):
         node = self._bucket(contact.node_id).nodes.get(contact.node_id)
         return node is not None and node.contact == contact
 
+    def has_use_for(self, contact: Contact) -> bool:
+        """Whether it is worth finding out if somebody new is there: not while its bucket is full of nodes that were heard
+        lately. (The paper's §2.2 pings the eldest each time; in a busy network that was a quarter of all questions.)"""
+        bucket = self._bucket(contact.node_id)
+        return not bucket.is_healthy(self._clock.monotonic()) or self._may_split(bucket)
+
+    def _may_split(self, bucket: ContactBucket) -> bool:
+        return bool(bucket.has_in_range(self.node) or bucket.depth() % _DEPTH_STEP != 0)
+
     def eldest_beside(self, contact: Contact) -> Contact:
         """Whom to ping for `contact` to find a place, the one not heard for longest: of the full bucket that it would
         belong to, or of its own network if that has its share."""
@@ -203,7 +231,7 @@ class ContactTable(RoutingTable):
 
     def tenants(self, endpoint: Endpoint) -> list[Contact]:
         """Who is listed at an address: one that answers as somebody else has lost its old name."""
-        return [node.contact for node in self._everybody() if node.contact.endpoint == endpoint]
+        return [contact for contact in self._at.get(endpoint, ()) if self.find(contact.node_id) == contact]
 
     def nearest(self, target: bytes, count: int, *, exclude: bytes = b"") -> list[Contact]:
         """The `count` nearest to `target` with few of one network (`spread`), nearest first, without the node
