@@ -63,8 +63,8 @@ class Question(NamedTuple):
 
 
 class LookupCrawl(NodeSpiderCrawl):
-    """One search. `hasty`: it does not wait for the tries that come after the second of those who keep silent; good enough
-    for whoever needs most of the nearest, not all."""
+    """One search. `hasty`: it does not wait for those who are silent after the second try; good enough for whoever needs
+    most of the nearest, not all."""
 
     def __init__(
         self,
@@ -168,6 +168,10 @@ class LookupCrawl(NodeSpiderCrawl):
 
     def _slow(self, contact: Contact) -> None:
         """It takes longer than most."""
-        if self._hasty:
-            self._timers[contact] = self._loop.call_later(self.protocol.patience_s(), self._failed, contact)
+        self._timers[contact] = self._loop.call_later(self.protocol.patience_s(), self._impatient, contact)
         self._ask(self._lookup.on_slow(contact))
+
+    def _impatient(self, contact: Contact) -> None:
+        """It has not answered the second try either."""
+        if self._hasty or self._lookup.is_dubious(contact):
+            self._failed(contact)

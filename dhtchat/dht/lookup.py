@@ -118,8 +118,8 @@ class Lookup:
         return not any(path.waiting for path in self._paths)
 
     def awaited(self) -> list[Contact]:
-        """The slow ones that would be among the nearest, and are not of those whom a liar named to cost us time."""
-        return [contact for contact in self._better(Progress.SLOW) if not self._is_dubious(contact)]
+        """The slow ones that would be among the nearest."""
+        return self._better(Progress.SLOW)
 
     def nearest(self) -> list[Contact]:
         """The nearest that answered, nearest first, each node once, few of one network."""
@@ -149,6 +149,11 @@ class Lookup:
         begun = [path for path in self._paths if path.heard]
         agreeing = sum(2 * sum(contact in path.heard for contact in nearest) > len(nearest) for path in begun)
         return agreeing / len(begun) if begun else 1.0
+
+    def is_dubious(self, contact: Contact) -> bool:
+        """Whether it was named by somebody who named several that keep silent: each of those costs us time."""
+        namer = self._namer.get(contact)
+        return namer is not None and self._misled[namer] >= LOOKUP_MISLED_MAX
 
     # --- whom to ask --------------------------------------------------------------------------------------------------
 
@@ -185,17 +190,12 @@ class Lookup:
             if progress not in _PROMISING or (self._crowded and not crowd.admits(self._network[contact])):
                 continue
             if progress is Progress.HEARD:
-                if self._is_dubious(contact):
+                if self.is_dubious(contact):
                     continue
                 yield contact
             places -= 1
             if not places:
                 return
-
-    def _is_dubious(self, contact: Contact) -> bool:
-        """Whether it was named by somebody who named several that keep silent: each of those costs us time."""
-        namer = self._namer.get(contact)
-        return namer is not None and self._misled[namer] >= LOOKUP_MISLED_MAX
 
     # --- what we know -------------------------------------------------------------------------------------------------
 
@@ -236,7 +236,7 @@ class Lookup:
                 progress = Progress.HEARD
                 if namer is not None:
                     self._namer[contact] = namer
-            elif progress is Progress.HEARD and namer is not None and self._is_dubious(contact):
+            elif progress is Progress.HEARD and namer is not None and self.is_dubious(contact):
                 self._namer[contact] = namer  # somebody else vouches for it
             if contact not in path.heard:
                 path.heard.add(contact)

@@ -179,15 +179,13 @@ def test_who_names_the_silent_is_not_followed_for_long() -> None:
     asked = lookup.on_reply(liar, phantoms)
     for each in asked:
         asked += lookup.on_slow(each)
-    lookup.on_failure(honest)
     assert LOOKUP_MISLED_MAX <= len(asked) < LOOKUP_MISLED_MAX + 3, "those beside it were under way"
+    assert lookup.awaited() == asked
+    assert all(map(lookup.is_dubious, asked)), "and not worth much time"
+    assert lookup.on_reply(honest, phantoms[8:9]) == phantoms[8:9], "somebody else vouches for it"
+    lookup.on_reply(phantoms[8], [])
     assert lookup.finished
-    assert lookup.awaited() == [], "they are not worth the time"
-    lookup = Lookup(TARGET, own_id=AFAR, k=20, alpha=3)
-    lookup.start([liar, honest])
-    for each in lookup.on_reply(liar, phantoms):
-        lookup.on_slow(each)
-    assert lookup.on_reply(honest, phantoms[5:6]) == phantoms[5:6], "somebody else vouches for it"
+    assert lookup.nearest() == [phantoms[8], honest, liar]
 
 
 # --- networks ---------------------------------------------------------------------------------------------------------

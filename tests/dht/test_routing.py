@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from kademlia.node import Node
 
 from dhtchat.dht.contact import Contact
-from dhtchat.dht.routing import ContactTable, Silence
+from dhtchat.dht.routing import ContactTable, KnownNode, Silence
 from dhtchat.ids import Endpoint, NodeId, distance
 from dhtchat.limits import (
     NETWORK_NODES_PER_BUCKET,
@@ -205,16 +205,13 @@ def test_a_network_that_has_its_share_gives_a_place_when_one_of_its_own_is_dead(
     assert routing.enter(kin[2])
 
 
-@given(seed=st.integers(0, 2**32), count=st.integers(1, 8))
-def test_a_crowd_does_not_crowd_others_out(seed: int, count: int) -> None:
+def test_a_crowd_does_not_crowd_others_out() -> None:
     """Those who do not count are not counted either when somebody seems too far away."""
-    source = random.Random(seed)
-    routing = ContactTable(contact(source.getrandbits(160)).node_id, 20, FixedClock())
-    for number in range(40):
-        routing.enter(contact(source.getrandbits(160), number + 1, "192.0.2.1"))
-    for number in range(8):
-        routing.enter(honest(source, number))
-    newcomer, target = honest(source, 99), source.randbytes(NODE_ID_BYTES)
-    said = routing.is_crowded_out(newcomer.node_id, target, count)
-    routing.enter(newcomer)
-    assert not (said and newcomer in routing.nearest(target, count))
+    routing = table()
+    for number in range(1, K + 1):  # past the door: by and by, in different buckets, ten may come in
+        routing.add_contact(KnownNode(contact(number, number, "192.0.2.1"), 0.0, "192.0.2.0/24"))
+    far, target = contact(1 << 159, host="198.51.100.1"), contact(1).node_id
+    assert not routing.is_crowded_out(far.node_id, target, K)
+    routing.leave(contact(K, K, "192.0.2.1"))
+    assert routing.enter(far)
+    assert far in routing.nearest(target, K)
