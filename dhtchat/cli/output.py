@@ -37,7 +37,7 @@ class Output:
             return
         try:
             print(text, file=stream, flush=True)
-        except (BrokenPipeError, ValueError):
+        except (OSError, ValueError):  # a reader that has gone, a disk that is full
             if stream is self._stdout:
                 self._closed = True
                 # What Python still holds for the pipe would raise once more when the interpreter ends.
