@@ -123,11 +123,13 @@ class RecordStorage(IStorage):
         self._bytes = 0
         self._memories = 0
         self._swept_at_s = clock.wall()
-        self._database = _open_database(path)
-        self._load()
+        self._database = None if path is None else _open_database(path)
+        if self._database is not None:
+            self._load(self._database)
 
     def close(self) -> None:
-        self._database.close()
+        if self._database is not None:
+            self._database.close()
 
     def __len__(self) -> int:
         """Records on both shelves."""
@@ -179,6 +181,8 @@ class RecordStorage(IStorage):
         self._account_for(self._claims.get(key, ()), -1)
         self._account_for(records, +1)
         self._claims[key] = records
+        if self._database is None:
+            return
         network = self._parameters.network_id
         try:
             with self._database:
@@ -326,10 +330,10 @@ class RecordStorage(IStorage):
         self.statistics[f"refused-{reason}"] += 1
         return Kept(Verdict.REFUSED, reason, sequence)
 
-    def _load(self) -> None:
+    def _load(self, database: sqlite3.Connection) -> None:
         """Believe the disk no more than the network."""
         network = self._parameters.network_id
-        rows = self._database.execute(
+        rows = database.execute(
             "SELECT key, raw FROM claims WHERE network = ? ORDER BY key, position", (network,)
         ).fetchall()
         for key, raw in rows:
@@ -390,10 +394,8 @@ def _age(record: SoftRecord) -> tuple[bool, int, int]:
 # --- the file ---------------------------------------------------------------------------------------------------------
 
 
-def _open_database(path: Path | None) -> sqlite3.Connection:
+def _open_database(path: Path) -> sqlite3.Connection:
     """A damaged file is moved aside and made anew: the other replicas have what was in it."""
-    if path is None:
-        return _connect(":memory:")
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # before SQLite does, whose files inherit the mode
     path.chmod(0o600)
     try:

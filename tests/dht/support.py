@@ -6,14 +6,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Seque
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar
 
-from dhtchat.crypto.datagram import NodeKey
+from dhtchat.crypto.datagram import NodeKey, Sealer
 from dhtchat.crypto.identity import SigningKey
 from dhtchat.dht import wire
+from dhtchat.dht.contact import contact_at
 from dhtchat.dht.node import DhtNode
 from dhtchat.dht.storage import RecordStorage
-from dhtchat.errors import NoBootstrapAnswered
+from dhtchat.errors import MalformedMessage, NoBootstrapAnswered
 from dhtchat.ids import Endpoint, NodeAddress, RoomId
-from dhtchat.limits import DATAGRAM_ID_BYTES, NETWORK_TAG_BYTES, PRESENCE_TTL_S
+from dhtchat.limits import BOOT_ID_BYTES, DATAGRAM_ID_BYTES, PRESENCE_TTL_S
 from dhtchat.parameters import SIM, NetworkParameters
 from dhtchat.records.account import Account, create_account
 from dhtchat.records.envelope import Signed, sign_body
@@ -336,16 +337,25 @@ def run_virtually(
 class Peer(asyncio.DatagramProtocol):
     """Somebody on loopback who speaks the protocol as the test wants: `answer` decides what to say to a request."""
 
-    def __init__(self, sender: bytes = bytes(19) + b"\7") -> None:
-        self.sender = sender
-        self.answer: Callable[[wire.Request, Endpoint], wire.Answer | None] = lambda request, asker: wire.Pong(sender)
+    def __init__(self, seed: int = 7_007, parameters: NetworkParameters = SIM) -> None:
+        self.key = node_key_of(seed, parameters)
+        self.answer: Callable[[wire.Request, Endpoint], wire.Answer | None] = lambda request, asker: wire.Pong()
         self.asked: list[type[wire.Request]] = []
-        self.answers: list[bytes] = []
+        self.answers: list[wire.Answer] = []
+        self.tokens: dict[Endpoint, bytes] = {}
+        """What we were given to show, by whom."""
+        self.bytes_in = 0
+        self.deaf_to_strangers = False
+        """Whether it may happen that something comes that was sealed for somebody else, or answers nothing of ours."""
+        self._source = random.Random(seed)
+        self._sealer = Sealer(self.key, self._source.randbytes(BOOT_ID_BYTES), parameters.network_id)
+        self._expects: dict[bytes, type[wire.Answer]] = {}
 
     async def __aenter__(self) -> "Peer":
         loop = asyncio.get_running_loop()
         self.transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=tuple(LOOPBACK))
         self.endpoint = Endpoint(*self.transport.get_extra_info("sockname")[:2])
+        self.contact = contact_at(self.key.public, self.endpoint)
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -353,22 +363,49 @@ class Peer(asyncio.DatagramProtocol):
         await asyncio.sleep(0)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        if data.startswith(b"\x01"):
-            self.answers.append(data)
+        self.bytes_in += len(data)
+        try:
+            opened = self._sealer.open(data)
+        except MalformedMessage:
+            if self.deaf_to_strangers:
+                return
+            raise
+        if opened is None:  # looks like a replay: sealed for another, with a counter that we have had
+            assert self.deaf_to_strangers
             return
-        frame = wire.decode(data, lambda message_id: None)
+        if opened.kind == wire.Kind.ANSWER:
+            frame = wire.decode_answer(opened.plaintext, self._expects.get)
+            self.tokens[Endpoint(*addr[:2])] = frame.token
+            if not self.deaf_to_strangers or frame.message is not None:
+                assert isinstance(frame.message, wire.Answer)
+                self.answers.append(frame.message)
+            return
+        frame = wire.decode_request(opened.plaintext)
         assert isinstance(frame.message, wire.Request)
         self.asked.append(type(frame.message))
         said = self.answer(frame.message, Endpoint(*addr[:2]))
         if said is not None:
-            self.transport.sendto(wire.encode(frame.message_id, said), addr)
+            self.say(opened.sender, wire.Kind.ANSWER, wire.encode(frame.message_id, wire.NO_TOKEN, said), addr)
 
-    def request(self, kind: type[wire.Request], *fields: object, parameters: NetworkParameters = SIM) -> bytes:
-        """The datagram of a request of ours."""
-        return wire.encode(
-            random.randbytes(DATAGRAM_ID_BYTES),
-            kind(parameters.network_id[:NETWORK_TAG_BYTES], self.sender, *fields),
-        )
+    def say(self, receiver: bytes, kind: wire.Kind, plaintext: bytes, addr: tuple[str, int] | Endpoint) -> None:
+        """Seal anything for anybody."""
+        self.transport.sendto(self._sealer.seal(receiver, kind, plaintext), tuple(addr))
+
+    def sealed(
+        self, node: DhtNode, request: wire.Request, *, bytes_min: int = 0, message_id: bytes | None = None
+    ) -> bytes:
+        """The datagram of a request of ours, with the token that the node gave us if it did."""
+        message_id = message_id or self._source.randbytes(DATAGRAM_ID_BYTES)
+        self._expects[message_id] = wire.ANSWER_TO.get(type(request), wire.Pong)
+        token = self.tokens.get(node.address, wire.NO_TOKEN)
+        plaintext = wire.encode(message_id, token, request, bytes_min=bytes_min)
+        return self._sealer.seal(node.node_key, wire.Kind.REQUEST, plaintext)
+
+    def ask(self, node: DhtNode, request: wire.Request, *, bytes_min: int = 0, message_id: bytes | None = None) -> int:
+        """Send one; returns its length."""
+        datagram = self.sealed(node, request, bytes_min=bytes_min, message_id=message_id)
+        self.send(node.address, datagram)
+        return len(datagram)
 
     def send(self, endpoint: Endpoint, datagram: bytes) -> None:
         self.transport.sendto(datagram, tuple(endpoint))

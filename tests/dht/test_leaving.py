@@ -2,10 +2,12 @@
 
 import asyncio
 
+from dhtchat.crypto.datagram import Sealer
 from dhtchat.dht import wire
 from dhtchat.ids import Endpoint, NodeAddress
+from dhtchat.limits import DATAGRAM_ID_BYTES
 from dhtchat.parameters import SIM
-from tests.dht.support import running_node, until
+from tests.dht.support import Peer, node_key_of, running_node, until
 
 
 async def test_who_leaves_is_out_of_the_tables_at_once() -> None:
@@ -17,18 +19,31 @@ async def test_who_leaves_is_out_of_the_tables_at_once() -> None:
         await until(lambda: not stays.contacts(), "the table follows")
 
 
-async def test_a_goodbye_in_somebody_elses_name_changes_nothing() -> None:
-    """Anybody can write a datagram that says so: who still answers stays."""
+async def test_an_old_goodbye_played_again_changes_nothing() -> None:
+    """Who still answers stays, whatever somebody kept of an earlier life."""
     async with running_node(1) as stays, running_node(2) as other:
         await other.bootstrap([NodeAddress(stays.address, None)])
         await until(lambda: any(c.node_id == other.node_id for c in stays.contacts()), "the table follows")
         pings = other.statistics["request-Ping"]
-        forged = wire.encode(bytes(20), wire.Leaving(SIM.network_id[:4], other.node_id))
+        earlier = Sealer(node_key_of(2), b"earlier.", SIM.network_id)
+        goodbye = wire.encode(bytes(DATAGRAM_ID_BYTES), wire.NO_TOKEN, wire.Leaving())
         # As it arrives when its sender's address is forged: loopback lets nobody do that from outside.
-        stays._protocol.datagram_received(forged, tuple(other.address))
+        datagram = earlier.seal(stays.node_key, wire.Kind.REQUEST, goodbye)
+        stays._protocol.datagram_received(datagram, tuple(other.address))
         await until(lambda: other.statistics["request-Ping"] > pings, "the table follows")
         await asyncio.sleep(0)
         assert any(c.node_id == other.node_id for c in stays.contacts())
+
+
+async def test_a_goodbye_under_another_key_is_nobodys() -> None:
+    async with running_node(1) as stays, running_node(2) as other, Peer() as stranger:
+        await other.bootstrap([NodeAddress(stays.address, None)])
+        await until(lambda: stays.contacts(), "the table follows")
+        pings = other.statistics["request-Ping"]
+        stays._protocol.datagram_received(stranger.sealed(stays, wire.Leaving()), tuple(other.address))
+        await asyncio.sleep(0)
+        assert other.statistics["request-Ping"] == pings
+        assert [c.node_id for c in stays.contacts()] == [other.node_id]
 
 
 async def test_a_client_that_takes_part_is_found_by_others() -> None:

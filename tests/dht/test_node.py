@@ -1,27 +1,30 @@
 """A node among others: joining, proving who it is, and carrying on when others do not."""
 
 import asyncio
+import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
-import msgspec
 import pytest
 
-from dhtchat.crypto.identity import SigningKey
+from dhtchat.crypto.datagram import NodeKey
 from dhtchat.dht import wire
 from dhtchat.dht.contact import pack_endpoint
 from dhtchat.dht.node import DhtNode, OtherNetwork
+from dhtchat.dht.storage import RecordStorage
 from dhtchat.errors import AddressInUse, NetworkTrouble, NoBootstrapAnswered, ProofRefused
-from dhtchat.ids import Endpoint, NodeAddress, node_id_of
+from dhtchat.ids import Endpoint, NodeAddress, node_id_of, puzzle_bits
 from dhtchat.limits import RPC_TIMEOUT_S, RPC_TRIES
 from dhtchat.parameters import SIM
 from dhtchat.records.room import room_key
 from dhtchat.runtime import Runtime
 from tests.dht.support import (
+    LOOPBACK,
     SMALL,
     Peer,
     key_of,
+    node_key_of,
     presence,
     real_runtime_from,
     room,
@@ -114,10 +117,10 @@ async def test_heard_at_is_when_somebody_last_answered() -> None:
 
 async def test_hello_proves_the_node_key() -> None:
     async with running_node(1) as node, running_node(2) as asker:
-        answer = await asker.hello(node.address, pinned=key_of(1).public)
-        assert answer == (node.node_id, key_of(1).public, asker.address)
+        answer = await asker.hello(node.address, pinned=node_key_of(1).public)
+        assert answer == (node.node_id, node_key_of(1).public, asker.address)
         with pytest.raises(ProofRefused, match="another node key"):
-            await asker.hello(node.address, pinned=key_of(3).public)
+            await asker.hello(node.address, pinned=node_key_of(3).public)
 
 
 async def test_nodes_of_another_network_are_told_apart_and_counted() -> None:
@@ -130,32 +133,23 @@ async def test_nodes_of_another_network_are_told_apart_and_counted() -> None:
         assert node.contacts() == asker.contacts() == []
 
 
-def _proof(key: SigningKey, request: wire.Hello, asker: Endpoint) -> wire.Proof:
-    observed = pack_endpoint(asker)
-    signature = key.sign("node-hello", SIM.network_id, request.nonce + observed)
-    return wire.Proof(node_id_of(key.public), key.public, SIM.network_id, observed, signature)
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda proof: msgspec.structs.replace(proof, sender=bytes(20)),
-        lambda proof: msgspec.structs.replace(proof, node_key=key_of(8).public),
-        lambda proof: msgspec.structs.replace(proof, observed=pack_endpoint(SILENT)),
-        lambda proof: msgspec.structs.replace(proof, signature=bytes(64)),
-    ],
-    ids=["another id", "another key", "another address", "no signature"],
-)
-async def test_a_proof_that_does_not_hold_is_refused(spoil: Callable[[wire.Proof], wire.Proof]) -> None:
-    async with running_node(1) as asker, Peer() as liar:
-
-        def answer(request: wire.Request, asker: Endpoint) -> wire.Answer | None:
-            return spoil(_proof(key_of(9), request, asker)) if isinstance(request, wire.Hello) else None
-
-        liar.answer = answer
-        with pytest.raises(ProofRefused, match="could not prove"):
-            await asker.hello(liar.endpoint)
-        assert asker.contacts() == []
+async def test_a_key_that_solves_no_puzzle_is_refused() -> None:
+    """Not at a hello, not as an asker, and not when somebody names it."""
+    keys = (NodeKey.generate(random.Random(seed)) for seed in range(100))
+    lazy = next(key for key in keys if puzzle_bits(key.public) < SMALL.id_puzzle_bits)
+    runtime = real_runtime_from(5)
+    async with AsyncExitStack() as stack:
+        shelf = RecordStorage(None, parameters=SMALL, clock=runtime.clock)
+        stack.callback(shelf.close)
+        node = DhtNode(runtime=runtime, parameters=SMALL, node_key=lazy, storage=shelf)
+        await stack.enter_async_context(node)
+        await node.listen(LOOPBACK)
+        honest = await stack.enter_async_context(running_node(1, parameters=SMALL))
+        with pytest.raises(ProofRefused, match="puzzle"):
+            await honest.hello(node.address)
+        await node.bootstrap([address_of(honest)])
+        await until(lambda: honest.statistics["puzzle-unsolved"], "its request got lost")
+        assert honest.contacts() == []
 
 
 async def test_a_node_that_comes_back_on_another_port_replaces_its_old_address() -> None:
@@ -173,41 +167,35 @@ def _address_at(node: DhtNode, other: DhtNode) -> Endpoint | None:
     return next((c.endpoint for c in node.contacts() if c.node_id == other.node_id), None)
 
 
-async def test_who_claims_the_id_of_another_without_its_key_does_not_take_its_place() -> None:
+async def test_a_key_at_somebody_elses_address_gets_nowhere() -> None:
+    """An accomplice names the victim's key at its own address, and a made-up key at the victim's: nobody can open what is
+    sealed for another, so nobody answers, and the victim keeps its place."""
     async with AsyncExitStack() as stack:
         node, victim = await start_nodes(stack, 2)
-        async with Peer(sender=victim.node_id) as impostor:
-            impostor.send(node.address, impostor.request(wire.Ping))
-            await until(lambda: wire.Hello in impostor.asked, "was not asked for a proof")
-            assert _address_at(node, victim) == victim.address
-
-
-async def test_who_answers_under_the_id_of_another_must_prove_it_too() -> None:
-    """An accomplice names the victim's id at the impostor's address, and the impostor answers there."""
-    async with AsyncExitStack() as stack:
-        node, victim = await start_nodes(stack, 2)
-        impostor = await stack.enter_async_context(Peer(sender=victim.node_id))
-        accomplice = await stack.enter_async_context(Peer())
-        named = victim.node_id + pack_endpoint(impostor.endpoint)
-        for peer in (impostor, accomplice):
-            peer.answer = _answering_with_nodes(peer, [named])
-        accomplice.send(node.address, accomplice.request(wire.Ping))
-        await until(lambda: len(node.contacts()) == 2, "the accomplice is not known")
-        await node._server.crawl(victim.node_id, SIM.k)
-        await until(lambda: wire.Hello in impostor.asked, "was not asked for a proof")
-        assert wire.FindNode in impostor.asked
+        liar = await stack.enter_async_context(Peer())
+        made_up = node_key_of(4_711).public
+        named = [victim.node_key + pack_endpoint(liar.endpoint), made_up + pack_endpoint(victim.address)]
+        liar.answer = _answering_with_nodes(named)
+        liar.deaf_to_strangers = True
+        liar.ask(node, wire.Ping())
+        await until(lambda: len(node.contacts()) == 2, "the liar is not known")
+        found = await node._server.crawl(node_id_of(made_up), SIM.k)
+        assert wire.FindNode in liar.asked
+        both = {victim.node_id, liar.contact.node_id}
+        assert {contact.node_id for contact in found.nearest} == both
+        assert {contact.node_id for contact in node.contacts()} == both
         assert _address_at(node, victim) == victim.address
 
 
-def _answering_with_nodes(peer: Peer, named: list[bytes]) -> Callable[[wire.Request, Endpoint], wire.Answer | None]:
-    """To a lookup this list, to a ping a pong, to a demand for proof nothing."""
+def _answering_with_nodes(named: list[bytes]) -> Callable[[wire.Request, Endpoint], wire.Answer | None]:
+    """To a lookup this list, to a ping a pong."""
 
     def answer(request: wire.Request, asker: Endpoint) -> wire.Answer | None:
         match request:
             case wire.FindNode():
-                return wire.Nodes(peer.sender, named)
+                return wire.Nodes(named)
             case wire.Ping():
-                return wire.Pong(peer.sender)
+                return wire.Pong()
             case _:
                 return None
 
@@ -215,33 +203,18 @@ def _answering_with_nodes(peer: Peer, named: list[bytes]) -> Callable[[wire.Requ
 
 
 async def test_a_request_alone_brings_nobody_into_the_table() -> None:
-    async with running_node(1) as node, Peer(sender=bytes(19) + b"\1") as mute:
+    async with running_node(1) as node, Peer() as mute:
         mute.answer = lambda request, asker: None
         for _ in range(50):
-            mute.send(node.address, mute.request(wire.Ping))
+            mute.ask(node, wire.Ping())
         await until(lambda: node.statistics["request-Ping"] == 50, "requests got lost")
         assert node.contacts() == []
         assert mute.asked.count(wire.Ping) <= RPC_TRIES, "pinged once, however often it asks"
 
 
-async def test_who_answers_as_somebody_else_is_not_taken_for_whom_was_asked() -> None:
-    """An answer names its sender: a made-up id at an honest node's address gets nowhere."""
-    async with AsyncExitStack() as stack:
-        node, honest = await start_nodes(stack, 2)
-        made_up = bytes(19) + b"\1"
-        liar = await stack.enter_async_context(Peer(sender=bytes(19) + b"\2"))
-        liar.answer = _answering_with_nodes(liar, [made_up + pack_endpoint(honest.address)])
-        liar.send(node.address, liar.request(wire.Ping))
-        await until(lambda: len(node.contacts()) == 2, "the liar is not known")
-        found = await node._server.crawl(made_up, SIM.k)
-        assert wire.FindNode in liar.asked
-        assert {contact.node_id for contact in found.nearest} == {honest.node_id, liar.sender}
-        assert {contact.node_id for contact in node.contacts()} == {honest.node_id, liar.sender}
-
-
 async def test_never_its_own_id() -> None:
-    async with running_node(1) as node, Peer(sender=node.node_id) as mirror:
-        mirror.send(node.address, mirror.request(wire.Ping))
+    async with running_node(1) as node, Peer(1) as mirror:
+        mirror.ask(node, wire.Ping())
         await until(lambda: node.statistics["request-Ping"], "the request got lost")
         assert node.contacts() == []
 
@@ -257,14 +230,10 @@ async def test_a_client_is_in_no_table_and_holds_nothing() -> None:
         assert len(storage_of(client)) == 0
         assert all(len(node.contacts()) == 2 for node in nodes)
         async with Peer() as stranger:
-            for request in (wire.Ping, wire.FindNode):
-                stranger.send(client.address, stranger.request(request, *_more(request)))
+            for request in (wire.Ping(), wire.FindNode(bytes(20))):
+                stranger.ask(client, request)
             await until(lambda: client.statistics["asked-a-client"] == 2, "requests got lost")
             assert stranger.answers == []
-
-
-def _more(request: type[wire.Request]) -> list[bytes]:
-    return [bytes(20)] if request is wire.FindNode else []
 
 
 # --- putting ----------------------------------------------------------------------------------------------------------

@@ -1,17 +1,18 @@
-"""Every datagram fits, at its largest, and leaves room for the sealed header of a later version."""
+"""Every datagram fits, at its largest and sealed, and what strangers are sent is small beside what they sent."""
 
 import pytest
 
 from dhtchat.dht import wire
-from dhtchat.dht.contact import Contact, pack_contact, pack_endpoint
-from dhtchat.ids import Endpoint, NodeId
+from dhtchat.dht.contact import contact_at, pack_contact, pack_endpoint
+from dhtchat.ids import KEY_BYTES, Endpoint
 from dhtchat.limits import (
+    AMPLIFICATION_MAX,
     DATAGRAM_ID_BYTES,
     ENTRY_ID_BYTES_MAX,
     FIND_REPLY_CONTACTS_MAX,
+    HELLO_BYTES,
     NETWORK_TAG_BYTES,
     NODE_ID_BYTES,
-    NONCE_BYTES,
     PAGE_BYTES_MAX,
     RECORD_BYTES_MAX,
     SEALED_HEADER_BYTES,
@@ -23,35 +24,44 @@ from dhtchat.records.acceptance import Reason, Verdict
 
 ID = bytes(DATAGRAM_ID_BYTES)
 TAG = bytes(NETWORK_TAG_BYTES)
+KEY = bytes(KEY_BYTES)
 NODE = bytes(NODE_ID_BYTES)
 RECORD = bytes(RECORD_BYTES_MAX)
 LONGEST_MS = SOFT_TTL_S_MAX * wire.MS_PER_S
 V6 = Endpoint("2001:db8:1234:5678:9abc:def0:1234:5678", 65_535)
 
 LARGEST: list[wire.Message] = [
-    wire.Ping(TAG, NODE),
-    wire.Hello(TAG, NODE, bytes(NONCE_BYTES)),
-    wire.FindNode(TAG, NODE, NODE),
-    wire.FindClaims(TAG, NODE, NODE, 3),
-    wire.FindEntries(TAG, NODE, NODE, "x" * 16, bytes(ENTRY_ID_BYTES_MAX)),
-    wire.Store(TAG, NODE, NODE, RECORD, LONGEST_MS),
-    wire.Pong(NODE),
-    wire.Proof(NODE, bytes(32), bytes(32), pack_endpoint(V6), bytes(64)),
-    wire.Nodes(NODE, [pack_contact(Contact(NodeId(NODE), V6))] * FIND_REPLY_CONTACTS_MAX),
-    wire.Claims(NODE, False, 4, [bytes(PAGE_BYTES_MAX // 2 - 3)] * 2),
-    wire.Entries(NODE, [wire.Entry(bytes(PAGE_BYTES_MAX // 8 - 8), LONGEST_MS)] * 8, bytes(ENTRY_ID_BYTES_MAX)),
-    wire.Stored(NODE, Verdict.REFUSED, Reason.FROM_THE_FUTURE, 2**62),
-    wire.Refused(NODE, wire.Refusal.OTHER_NETWORK),
+    wire.Ping(),
+    wire.Leaving(),
+    wire.FindNode(NODE),
+    wire.FindClaims(NODE, 3),
+    wire.FindEntries(NODE, "x" * 16, bytes(ENTRY_ID_BYTES_MAX)),
+    wire.Store(NODE, RECORD, LONGEST_MS),
+    wire.Pong(),
+    wire.Greeting(pack_endpoint(V6)),
+    wire.Nodes([pack_contact(contact_at(KEY, V6))] * FIND_REPLY_CONTACTS_MAX),
+    wire.Claims(False, 4, [bytes(PAGE_BYTES_MAX // 2 - 3)] * 2),
+    wire.Entries([wire.Entry(bytes(PAGE_BYTES_MAX // 8 - 8), LONGEST_MS)] * 8, bytes(ENTRY_ID_BYTES_MAX)),
+    wire.Stored(Verdict.REFUSED, Reason.FROM_THE_FUTURE, 2**62),
+    wire.Refused(wire.Refusal.UNPROVED),
 ]
 
 
 @pytest.mark.parametrize("message", LARGEST, ids=lambda message: type(message).__name__)
 def test_the_largest_of_each_message_fits_with_its_seal(message: wire.Message) -> None:
-    assert len(wire.encode(ID, message)) + SEALED_HEADER_BYTES <= UDP_PAYLOAD_BYTES_MAX
+    assert len(wire.encode(ID, wire.NO_TOKEN, message)) + SEALED_HEADER_BYTES <= UDP_PAYLOAD_BYTES_MAX
+
+
+def test_what_answers_a_hello_is_not_much_longer() -> None:
+    greeting = len(wire.encode(ID, wire.NO_TOKEN, wire.Greeting(pack_endpoint(V6)))) + SEALED_HEADER_BYTES
+    hello = len(wire.encode_hello(wire.Hello(KEY, TAG, ID)))
+    assert hello == HELLO_BYTES
+    assert greeting <= AMPLIFICATION_MAX * hello
+    assert len(wire.encode_foreign(ID)) <= hello
 
 
 def test_the_overhead_of_a_store_is_what_limits_says() -> None:
-    largest = wire.encode(ID, wire.Store(TAG, NODE, NODE, RECORD, LONGEST_MS))
+    largest = wire.encode(ID, wire.NO_TOKEN, wire.Store(NODE, RECORD, LONGEST_MS))
     assert len(largest) - len(RECORD) + SEALED_HEADER_BYTES == STORE_OVERHEAD_BYTES
 
 

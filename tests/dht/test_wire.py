@@ -1,7 +1,7 @@
 """The bytes of the DHT: one way in, which returns or raises `MalformedMessage`, whatever the bytes."""
 
+import contextlib
 import random
-from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -9,112 +9,128 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dhtchat.dht import wire
-from dhtchat.dht.contact import Contact, is_callable, pack_contact, pack_endpoint, plain_endpoint, unpack_endpoint
+from dhtchat.dht.contact import contact_at, is_callable, pack_contact, pack_endpoint, plain_endpoint, unpack_endpoint
 from dhtchat.errors import MalformedMessage
-from dhtchat.ids import Endpoint, NodeId
-from dhtchat.limits import DATAGRAM_ID_BYTES, NODE_ID_BYTES, NONCE_BYTES, UDP_PAYLOAD_BYTES_MAX
+from dhtchat.ids import Endpoint, puzzle_bits
+from dhtchat.limits import DATAGRAM_ID_BYTES, HELLO_BYTES, NODE_ID_BYTES, TOKEN_BYTES
 from dhtchat.records.acceptance import Reason, Verdict
 
 ID = bytes(range(DATAGRAM_ID_BYTES))
 NODE = bytes(range(NODE_ID_BYTES))
-TAG = b"netw"
+KEY = bytes(range(32))
+TOKEN = b"a token."
+HELLO = wire.Hello(KEY, b"netw", ID)
 V4, V6 = Endpoint("192.0.2.7", 8468), Endpoint("2001:db8::7", 8468)
 
 REQUESTS: list[wire.Request] = [
-    wire.Ping(TAG, NODE),
-    wire.Ping(TAG, b""),
-    wire.Hello(TAG, NODE, bytes(NONCE_BYTES)),
-    wire.FindNode(TAG, NODE, NODE),
-    wire.FindClaims(TAG, NODE, NODE, 3),
-    wire.FindEntries(TAG, NODE, NODE, "presence", b"cursor"),
-    wire.Store(TAG, NODE, NODE, b"record", None),
-    wire.Store(TAG, NODE, NODE, b"record", 120_000),
+    wire.Ping(),
+    wire.Leaving(),
+    wire.FindNode(NODE),
+    wire.FindClaims(NODE, 3),
+    wire.FindEntries(NODE, "presence", b"cursor"),
+    wire.Store(NODE, b"record", None),
+    wire.Store(NODE, b"record", 120_000),
 ]
 ANSWERS: list[wire.Answer] = [
-    wire.Pong(NODE),
-    wire.Proof(NODE, bytes(32), bytes(32), pack_endpoint(V4), bytes(64)),
-    wire.Nodes(NODE, [pack_contact(Contact(NodeId(NODE), V4)), pack_contact(Contact(NodeId(NODE), V6))]),
-    wire.Claims(NODE, False, 2, [b"one", b"two"]),
-    wire.Entries(NODE, [wire.Entry(b"one", 5)], b"next"),
-    wire.Stored(NODE, Verdict.REFUSED, Reason.STALE, 7),
+    wire.Pong(),
+    wire.Greeting(pack_endpoint(V4)),
+    wire.Nodes([pack_contact(contact_at(KEY, V4)), pack_contact(contact_at(KEY, V6))]),
+    wire.Claims(False, 2, [b"one", b"two"]),
+    wire.Entries([wire.Entry(b"one", 5)], b"next"),
+    wire.Stored(Verdict.REFUSED, Reason.STALE, 7),
 ]
 
 
-def expecting(answer: type[wire.Answer] | None) -> Callable[[bytes], type[wire.Answer] | None]:
-    return lambda message_id: answer
+EVERY_ANSWER = (*wire.ANSWER_TO.values(), wire.Greeting)
 
 
+def decode(plaintext: bytes, expected: type[wire.Answer] | None) -> wire.Frame:
+    """As a request, or as the answer that is waited for."""
+    return wire.decode_request(plaintext) if expected is None else wire.decode_answer(plaintext, lambda _: expected)
+
+
+def kind_of(message: wire.Message) -> type[wire.Answer] | None:
+    return type(message) if isinstance(message, wire.Answer) else None
+
+
+@pytest.mark.parametrize("bytes_min", [0, 18, 300])
 @pytest.mark.parametrize("message", [*REQUESTS, *ANSWERS], ids=lambda message: type(message).__name__)
-def test_what_is_encoded_is_decoded(message: wire.Message) -> None:
-    kind = type(message) if isinstance(message, wire.Answer) else None
-    assert wire.decode(wire.encode(ID, message), expecting(kind)) == wire.Frame(ID, message)
+def test_what_is_encoded_is_decoded(message: wire.Message, bytes_min: int) -> None:
+    plaintext = wire.encode(ID, TOKEN, message, bytes_min=bytes_min)
+    assert len(plaintext) >= bytes_min
+    assert decode(plaintext, kind_of(message)) == wire.Frame(ID, TOKEN, message)
 
 
-@pytest.mark.parametrize("expected", wire.ANSWER_TO.values())
+@pytest.mark.parametrize("expected", EVERY_ANSWER)
 def test_a_refusal_is_understood_in_place_of_any_answer(expected: type[wire.Answer]) -> None:
-    refusal = wire.Refused(NODE, wire.Refusal.BUSY)
-    assert wire.decode(wire.encode(ID, refusal), expecting(expected)).message == refusal
+    refusal = wire.Refused(wire.Refusal.BUSY)
+    assert decode(wire.encode(ID, TOKEN, refusal), expected).message == refusal
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
-@pytest.mark.parametrize("expected", wire.ANSWER_TO.values())
+@pytest.mark.parametrize("expected", EVERY_ANSWER)
 def test_an_answer_is_read_only_as_what_was_asked_for(answer: wire.Answer, expected: type[wire.Answer]) -> None:
     """`Nodes` may come instead of a value: who holds none says who is nearer."""
     finds_value = expected in (wire.Claims, wire.Entries)
     if not isinstance(answer, expected) and not (finds_value and isinstance(answer, wire.Nodes)):
         with pytest.raises(MalformedMessage):
-            wire.decode(wire.encode(ID, answer), expecting(expected))
+            decode(wire.encode(ID, TOKEN, answer), expected)
 
 
-def test_the_payload_of_an_answer_nobody_waits_for_is_not_looked_at() -> None:
-    assert wire.decode(b"\x01" + ID + b"anything", expecting(None)) == wire.Frame(ID, None)
+def test_an_answer_nobody_waits_for_is_not_looked_at() -> None:
+    frame = wire.decode_answer(_framed(b"anything"), lambda message_id: None)
+    assert frame == wire.Frame(ID, TOKEN, None)
+
+
+def _framed(payload: bytes) -> bytes:
+    return ID + TOKEN + len(payload).to_bytes(2, "big") + payload
 
 
 def _raw(*fields: object) -> bytes:
-    return b"\x00" + ID + msgspec.msgpack.encode(fields)
+    return _framed(msgspec.msgpack.encode(fields))
 
 
 @pytest.mark.parametrize(
-    "datagram",
+    "plaintext",
     [
         b"",
-        b"\x00" + ID,
-        b"\x02" + ID + b"\x90",
-        b"\x00" + ID + b"\xc1",
-        b"\x00" + ID + bytes(UDP_PAYLOAD_BYTES_MAX),
-        b"\x00" + ID + b"\x91" * 1_200,  # nested a thousand times
-        b"\x00" + ID + b"\x93\xa4ping\xc4\x04netw\xdd\xff\xff\xff\xff",  # claims to go on for 4 GiB
-        _raw("ping", TAG, NODE) + b"\x00",
-        _raw("ping", TAG, NODE, 1),
-        _raw("ping", TAG, NODE[:-1]),
-        _raw("ping", TAG[:-1], NODE),
-        _raw("ping", [NODE]),  # as the stock library asks
-        _raw("pong", NODE),
-        _raw("no_such_method", TAG, NODE),
-        _raw("find_claims", TAG, NODE, NODE, 4),
-        _raw("find_claims", TAG, NODE, NODE, -1),
-        _raw("find_entries", TAG, NODE, NODE, "presence", bytes(65)),
-        _raw("store", TAG, NODE, NODE, bytes(1_001), None),
-        _raw("store", TAG, NODE, NODE, b"", None),
-        _raw("store", TAG, NODE, NODE, b"record", -1),
-        _raw("store", TAG, NODE, NODE, b"record", 2**40),
-        _raw("store", TAG, NODE, NODE, b"record", float("nan")),
+        ID,
+        ID + TOKEN + b"\0",
+        ID + TOKEN + b"\0\0",
+        ID + TOKEN + b"\xff\xff" + msgspec.msgpack.encode(["ping"]),
+        _framed(b"\xc1"),
+        _framed(b"\x91" * 1_100),  # nested a thousand times
+        _framed(b"\x92\xa4ping\xdd\xff\xff\xff\xff"),  # claims to go on for 4 GiB
+        _framed(msgspec.msgpack.encode(["ping"]) + b"\0"),
+        _raw("ping", 1),
+        _raw("ping", NODE),  # as the stock library asks
+        _raw("pong"),
+        _raw("greeting", pack_endpoint(V4)),
+        _raw("no_such_method"),
+        _raw("find_node", NODE[:-1]),
+        _raw("find_claims", NODE, 4),
+        _raw("find_claims", NODE, -1),
+        _raw("find_entries", NODE, "presence", bytes(65)),
+        _raw("store", NODE, bytes(1_001), None),
+        _raw("store", NODE, b"", None),
+        _raw("store", NODE, b"record", -1),
+        _raw("store", NODE, b"record", 2**40),
+        _raw("store", NODE, b"record", float("nan")),
     ],
 )
-def test_bad_datagrams_are_malformed(datagram: bytes) -> None:
+def test_bad_requests_are_malformed(plaintext: bytes) -> None:
     with pytest.raises(MalformedMessage):
-        wire.decode(datagram, expecting(None))
+        wire.decode_request(plaintext)
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        ["nodes", NODE, [bytes(25)]],
-        ["nodes", NODE, [bytes(26)] * 21],
-        ["nodes", NODE, [7]],
-        ["nodes", b"", []],
+        ["nodes", [bytes(37)]],
+        ["nodes", [bytes(38)] * 21],
+        ["nodes", [7]],
         ["nodes", 7],
-        ["nodes", NODE, [[7]]],
+        ["nodes", [[7]]],
         ["pong"],
         [[[[]]]],
         "text",
@@ -125,35 +141,71 @@ def test_bad_datagrams_are_malformed(datagram: bytes) -> None:
 )
 def test_bad_answers_are_malformed(answer: object) -> None:
     with pytest.raises(MalformedMessage):
-        wire.decode(b"\x01" + ID + msgspec.msgpack.encode(answer), expecting(wire.Nodes))
+        decode(_framed(msgspec.msgpack.encode(answer)), wire.Nodes)
 
 
-def test_a_proof_with_a_bad_address_is_malformed() -> None:
-    bad = wire.encode(ID, ANSWERS[1]).replace(b"\xc4\x06" + pack_endpoint(V4), b"\xc4\x0512345")
+def test_a_greeting_with_a_bad_address_is_malformed() -> None:
     with pytest.raises(MalformedMessage):
-        wire.decode(bad, expecting(wire.Proof))
+        decode(_raw("greeting", b"12345"), wire.Greeting)
 
 
-@given(datagram=st.binary(max_size=1_300), expected=st.sampled_from([None, *wire.ANSWER_TO.values()]))
-def test_any_bytes_decode_or_are_malformed(datagram: bytes, expected: type[wire.Answer] | None) -> None:
-    _decodes_or_is_malformed(datagram, expected)
+def test_what_is_named_without_solving_the_puzzle_is_left_out() -> None:
+    bits = puzzle_bits(KEY)
+    nodes = wire.Nodes([pack_contact(contact_at(KEY, V4))])
+    assert nodes.contacts(bits) == [contact_at(KEY, V4)]
+    assert nodes.contacts(bits + 1) == []
+
+
+# --- before keys are known --------------------------------------------------------------------------------------------
+
+
+def test_a_hello_and_the_answer_of_another_network_are_read() -> None:
+    datagram = wire.encode_hello(HELLO)
+    assert len(datagram) == HELLO_BYTES
+    assert wire.decode_hello(datagram) == HELLO
+    assert wire.decode_foreign(wire.encode_foreign(ID)) == ID
+
+
+@pytest.mark.parametrize(
+    "datagram",
+    [b"", wire.encode_hello(HELLO)[:-1], wire.encode_hello(HELLO) + b"\0", b"\0" + wire.encode_hello(HELLO)[1:]],
+)
+def test_bad_hellos_are_malformed(datagram: bytes) -> None:
+    """A shorter one could make us send more than was sent to us."""
+    with pytest.raises(MalformedMessage):
+        wire.decode_hello(datagram)
+    with pytest.raises(MalformedMessage):
+        wire.decode_foreign(datagram)
+
+
+# --- any bytes --------------------------------------------------------------------------------------------------------
+
+
+@given(plaintext=st.binary(max_size=1_300), expected=st.sampled_from([None, *EVERY_ANSWER]))
+def test_any_bytes_decode_or_are_malformed(plaintext: bytes, expected: type[wire.Answer] | None) -> None:
+    _decodes_or_is_malformed(plaintext, expected)
+    for decoder in (wire.decode_hello, wire.decode_foreign):
+        with contextlib.suppress(MalformedMessage):
+            decoder(plaintext)
 
 
 @given(seed=st.integers(0, 2**32), which=st.integers(0, len(REQUESTS) + len(ANSWERS) - 1))
 def test_any_mutation_decodes_or_is_malformed(seed: int, which: int) -> None:
     message = [*REQUESTS, *ANSWERS][which]
     source = random.Random(seed)
-    datagram = mutate(wire.encode(ID, message), source)
-    _decodes_or_is_malformed(datagram, type(message) if isinstance(message, wire.Answer) else None)
+    plaintext = mutate(wire.encode(ID, TOKEN, message), source)
+    _decodes_or_is_malformed(plaintext, kind_of(message))
 
 
-def _decodes_or_is_malformed(datagram: bytes, expected: type[wire.Answer] | None) -> None:
+def _decodes_or_is_malformed(plaintext: bytes, expected: type[wire.Answer] | None) -> None:
     try:
-        frame = wire.decode(datagram, expecting(expected))
+        frame = decode(plaintext, expected)
     except MalformedMessage:
         return
+    assert len(frame.message_id) == DATAGRAM_ID_BYTES
+    assert len(frame.token) == TOKEN_BYTES
     if isinstance(frame.message, wire.Nodes):
-        assert all(is_callable(contact.endpoint) for contact in frame.message.contacts())
+        assert all(is_callable(contact.endpoint) for contact in frame.message.contacts(0))
 
 
 def mutate(datagram: bytes, source: random.Random) -> bytes:
