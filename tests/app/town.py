@@ -31,7 +31,7 @@ from dhtchat.chat.events import (
     WhoIsAnswer,
 )
 from dhtchat.chat.room import Room
-from dhtchat.crypto.identity import SigningKey
+from dhtchat.crypto.datagram import NodeKey
 from dhtchat.dht.node import DhtNode
 from dhtchat.dht.storage import RecordStorage
 from dhtchat.ids import DeviceId, Endpoint, NodeAddress, parse_login
@@ -323,7 +323,7 @@ class Town:
         """One more node of the DHT, which nobody is behind. It joins through `doors`, or through the bootstrap node."""
         runtime = Runtime(RealClock(), self.fork_random(), network or CuttableNetwork(self.exchange))
         storage = RecordStorage(None, parameters=SIM, clock=runtime.clock)
-        key = SigningKey.generate(runtime.random)
+        key = NodeKey.generate(runtime.random)
         try:
             async with DhtNode(runtime=runtime, parameters=SIM, node_key=key, storage=storage, client=client) as node:
                 await node.listen(LOOPBACK)

@@ -14,10 +14,12 @@ from typing import Any, Final
 import msgspec
 
 from dhtchat.crypto.certificates import TlsIdentity
+from dhtchat.crypto.datagram import NodeKey, Sealer
 from dhtchat.crypto.identity import SigningKey
 from dhtchat.dht import wire
-from dhtchat.ids import node_id_of
-from dhtchat.limits import DATAGRAM_ID_BYTES, NETWORK_TAG_BYTES, NONCE_BYTES
+from dhtchat.dht.contact import contact_at, pack_contact
+from dhtchat.ids import Endpoint
+from dhtchat.limits import BOOT_ID_BYTES, DATAGRAM_ID_BYTES, NONCE_BYTES, TOKEN_BYTES
 from dhtchat.parameters import MAIN, SIM
 from dhtchat.peer.framing import LENGTH_BYTES
 from dhtchat.peer.messages import decode
@@ -129,21 +131,43 @@ def _frame_lines(frame: bytes) -> list[Line]:
 
 
 def datagrams() -> list[bytes]:
-    """Alice's node asks Bob's for the claims to the name `bob`, and is told that there are none."""
-    return [wire.encode(_MESSAGE_ID, message) for message in (_QUESTION, _ANSWER)]
-
-
-_MESSAGE_ID: Final = bytes(range(DATAGRAM_ID_BYTES))
-_QUESTION: Final = wire.FindClaims(SIM.network_id[:NETWORK_TAG_BYTES], node_id_of(ALICE.public), account_key("bob"), 0)
-_ANSWER: Final = wire.Claims(node_id_of(BOB.public), False, 0, [])
-
-
-def _datagram_lines(datagram: bytes, fields: tuple[str, ...], what: str) -> list[Line]:
-    head = 1 + DATAGRAM_ID_BYTES
+    """Alice's node asks Bob's for the claims to the name `bob`, and is told that there are none and whom he knows."""
     return [
-        (datagram[:1], f"type: {what}"),
-        (datagram[1:head], "id of the request"),
-        *_array(msgspec.msgpack.decode(datagram[head:]), ("kind", *fields)),
+        Sealer(_ALICES_NODE, _ALICES_BOOT, SIM.network_id).seal(
+            _BOBS_NODE.public, wire.Kind.REQUEST, _plain(_QUESTION)
+        ),
+        Sealer(_BOBS_NODE, _BOBS_BOOT, SIM.network_id).seal(_ALICES_NODE.public, wire.Kind.ANSWER, _plain(_ANSWER)),
+    ]
+
+
+_ALICES_NODE: Final = NodeKey(b"\x07" * 32)
+_BOBS_NODE: Final = NodeKey(b"\x08" * 32)
+_ALICES_BOOT: Final = b"\x09" * BOOT_ID_BYTES
+_BOBS_BOOT: Final = b"\x0a" * BOOT_ID_BYTES
+_MESSAGE_ID: Final = bytes(range(DATAGRAM_ID_BYTES))
+_TOKEN: Final = b"\x0b" * TOKEN_BYTES
+_QUESTION: Final = wire.FindClaims(account_key("bob"), 0)
+_ANSWER: Final = wire.Nodes([pack_contact(contact_at(_BOBS_NODE.public, Endpoint("192.0.2.7", 8468)))])
+
+
+def _plain(message: wire.Message) -> bytes:
+    return wire.encode(_MESSAGE_ID, _TOKEN, message)
+
+
+def _datagram_lines(datagram: bytes, what: str) -> list[Line]:
+    ends = (0, 1, 33, 41, 53, len(datagram) - 16, len(datagram))
+    names = (f"version and kind: {what}", "sender's key", "boot id", "counter: 0", "ciphertext", "tag")
+    return [(datagram[start:end], name) for start, end, name in zip(ends, ends[1:], names, strict=False)]
+
+
+def _plaintext_lines(message: wire.Message) -> list[Line]:
+    plaintext = _plain(message)
+    payload = plaintext[18:]
+    return [
+        (plaintext[:8], "id of the request"),
+        (plaintext[8:16], "token"),
+        (plaintext[16:18], f"length: {len(payload)} bytes follow"),
+        *_array(msgspec.msgpack.decode(payload), ("kind", *message.__struct_fields__)),
     ]
 
 
@@ -154,7 +178,7 @@ def _array(values: list[Any], names: tuple[str, ...], *, indent: str = "") -> li
     """A short msgpack array, element by element."""
     lines: list[Line] = [(bytes([0x90 | len(values)]), f"{indent}array of {len(values)}")]
     for name, value in zip(names, values, strict=True):
-        shown = "" if isinstance(value, bytes) else f": {value!r}"
+        shown = "" if isinstance(value, bytes | list) and value else f": {value!r}"
         lines.append((msgspec.msgpack.encode(value), f"{indent}{name}{shown}"))
     return lines
 
@@ -166,8 +190,10 @@ def blocks() -> dict[str, str]:
         "user-listing": _listing_lines(),
         "tls-certificate": [(tls_certificate(), "")],
         "handshake": _handshake_lines(),
-        "question": _datagram_lines(question, _QUESTION.__struct_fields__, "request"),
-        "answer": _datagram_lines(answer, _ANSWER.__struct_fields__, "answer"),
+        "question": _datagram_lines(question, "request"),
+        "question-inside": _plaintext_lines(_QUESTION),
+        "answer": _datagram_lines(answer, "answer"),
+        "answer-inside": _plaintext_lines(_ANSWER),
     }
     return {name: _block(example) for name, example in lines.items()}
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from dhtchat import limits
-from dhtchat.dht import protocol as dht_protocol
 from dhtchat.dht import wire
 from dhtchat.limits import SOFT_TTL_S_MAX
 from dhtchat.peer import messages
@@ -24,7 +23,7 @@ from tests.records.test_sizes import SIZES
 
 PROTOCOL = read("docs/protocol.md")
 KINDS: dict[str, Any] = {kind.KIND: kind for kind in (*DURABLE_KINDS, *SOFT_KINDS, DeviceCertificate, Message)}
-NO_FIELDS = {"node-hello", "other-network", "busy", "start", "after", "record", "remaining_ms", "a-z", "-"}
+NO_FIELDS = {"busy", "unproved", "k", "start", "after", "record", "remaining_ms", "a-z", "-"}
 """Words between backticks beside the fields: what is in them, or what bounds them."""
 
 
@@ -54,7 +53,7 @@ def test_every_hash_has_its_label() -> None:
 
 def test_every_purpose_of_a_signature_is_listed() -> None:
     rows = table(section(PROTOCOL, "Signatures and the envelope"), "purpose", "signed by", "body")
-    assert [quoted(row[0])[0] for row in rows] == [SERVER_PURPOSE, CLIENT_PURPOSE, dht_protocol._HELLO_PURPOSE]
+    assert [quoted(row[0])[0] for row in rows] == [SERVER_PURPOSE, CLIENT_PURPOSE]
 
 
 # --- records ----------------------------------------------------------------------------------------------------------
@@ -103,18 +102,17 @@ def test_every_request_and_its_answer_is_listed() -> None:
     rows = table(section(PROTOCOL, "Requests"), "request", "further fields", "answered by")
     assert [quoted(row[0])[0] for row in rows] == [_tag(request) for request in wire.ANSWER_TO]
     for (_, fields, answer), (request, expected) in zip(rows, wire.ANSWER_TO.items(), strict=True):
-        assert request.__struct_fields__[:2] == ("network", "sender")
-        assert tuple(quoted(fields)) == request.__struct_fields__[2:]
-        assert quoted(answer) == [_tag(expected)]
+        assert tuple(quoted(fields)) == request.__struct_fields__
+        finds_value = expected in (wire.Claims, wire.Entries)
+        assert quoted(answer) == [_tag(expected), *(["nodes"] if finds_value else [])]
 
 
 def test_every_answer_is_listed() -> None:
     rows = table(section(PROTOCOL, "Answers"), "answer", "further fields")
-    answers = [*wire.ANSWER_TO.values(), wire.Refused]
+    answers = [*wire.ANSWER_TO.values(), wire.Greeting, wire.Refused]
     assert [quoted(row[0])[0] for row in rows] == [_tag(answer) for answer in answers]
     for (_, fields), answer in zip(rows, answers, strict=True):
-        assert answer.__struct_fields__[0] == "sender"
-        assert _fields_in(fields) == answer.__struct_fields__[1:]
+        assert _fields_in(fields) == answer.__struct_fields__
     assert f"{SOFT_TTL_S_MAX * wire.MS_PER_S:,}" in PROTOCOL
 
 

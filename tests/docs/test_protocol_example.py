@@ -12,7 +12,11 @@ import msgspec
 import pytest
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from tests.docs import examples
 from tests.docs.pages import marked, quoted, read, section, tables
@@ -144,15 +148,36 @@ def test_the_tls_certificate_is_what_the_text_says() -> None:
 # --- datagrams --------------------------------------------------------------------------------------------------------
 
 
+def _hkdf(secret: bytes, salt: bytes, info: bytes) -> bytes:
+    """HKDF-SHA256, 32 bytes."""
+    return HKDF(hashes.SHA256(), 32, salt, info).derive(secret)
+
+
+def _unseal(datagram: bytes, receiver: X25519PrivateKey) -> tuple[int, bytes, bytes]:
+    """Kind, the sender's key and the plaintext: "version and kind 1 || sender's key 32 || boot id 8 || counter 12 ||
+    ciphertext || tag 16", all before the ciphertext authenticated, the counter as nonce."""
+    assert datagram[0] >> 4 == 1
+    sender, boot_id, counter = datagram[1:33], datagram[33:41], datagram[41:53]
+    own = receiver.public_key().public_bytes_raw()
+    secret = receiver.exchange(X25519PublicKey.from_public_bytes(sender))
+    key = _hkdf(secret, boot_id, b"dhtchat/datagram/v1\0" + sender + own + SIM_ID)
+    return datagram[0] & 15, sender, ChaCha20Poly1305(key).decrypt(counter, datagram[53:], datagram[:53])
+
+
 def test_the_datagrams_ask_and_answer() -> None:
-    """ "datagram = type (1 byte: 0 request, 1 answer) || id (20 random bytes) || msgpack of a tagged array"."""
-    question, answer = _bytes("question"), _bytes("answer")
-    assert (question[0], answer[0]) == (0, 1)
-    assert question[1:21] == answer[1:21]
-    node_ids = [hashlib.sha256(key).digest()[:20] for key in (ALICE, BOB)]
-    asked = ["find_claims", SIM_ID[:4], node_ids[0], _hash("key", b"account", b"bob")[:20], 0]
-    assert msgspec.msgpack.decode(question[21:]) == asked
-    assert msgspec.msgpack.decode(answer[21:]) == ["claims", node_ids[1], False, 0, []]
+    """ "id 8 || token 8 || length 2 || msgpack of a tagged array || zeros"."""
+    alice, bob = (X25519PrivateKey.from_private_bytes(bytes([seed]) * 32) for seed in (7, 8))
+    kind, sender, asked = _unseal(_bytes("question"), bob)
+    assert (kind, sender) == (0, alice.public_key().public_bytes_raw())
+    kind, sender, answered = _unseal(_bytes("answer"), alice)
+    assert (kind, sender) == (1, bob.public_key().public_bytes_raw())
+    assert (asked, answered) == (_bytes("question-inside"), _bytes("answer-inside"))
+    assert asked[:8] == answered[:8]
+    for plaintext in (asked, answered):
+        assert len(plaintext) == 18 + int.from_bytes(plaintext[16:18], "big")
+    assert msgspec.msgpack.decode(asked[18:]) == ["find_claims", _hash("key", b"account", b"bob")[:20], 0]
+    contact = bob.public_key().public_bytes_raw() + bytes([192, 0, 2, 7]) + (8468).to_bytes(2, "big")
+    assert msgspec.msgpack.decode(answered[18:]) == ["nodes", [contact]]
 
 
 # --- and the code -----------------------------------------------------------------------------------------------------

@@ -6,10 +6,19 @@ import random
 import ssl
 from typing import Self
 
+from dhtchat.crypto.datagram import NodeKey, Sealer
 from dhtchat.crypto.identity import SigningKey
 from dhtchat.dht import wire
-from dhtchat.ids import Endpoint
-from dhtchat.limits import DATAGRAM_ID_BYTES, NETWORK_TAG_BYTES, NODE_ID_BYTES, NONCE_BYTES, UDP_PAYLOAD_BYTES_MAX
+from dhtchat.errors import MalformedMessage
+from dhtchat.ids import KEY_BYTES, Endpoint
+from dhtchat.limits import (
+    BOOT_ID_BYTES,
+    DATAGRAM_ID_BYTES,
+    NETWORK_TAG_BYTES,
+    NODE_ID_BYTES,
+    SEALED_HEADER_BYTES,
+    UDP_PAYLOAD_BYTES_MAX,
+)
 from dhtchat.parameters import NetworkParameters
 from dhtchat.records.account import create_account
 from dhtchat.records.envelope import sign_body
@@ -28,7 +37,11 @@ class DatagramFlood(asyncio.DatagramProtocol):
         self._target = target
         self._source = source
         self._tag = parameters.network_id[:NETWORK_TAG_BYTES]
-        self._samples = [wire.encode(bytes(DATAGRAM_ID_BYTES), message) for message in self._messages(parameters)]
+        self._key = NodeKey.generate(source)
+        self._sealer = Sealer(self._key, source.randbytes(BOOT_ID_BYTES), parameters.network_id)
+        self._receiver = b""
+        """The target's key, once it has greeted us."""
+        self._samples = self._messages(parameters)
         self._answered: set[bytes] = set()
         self._heard = asyncio.Event()
         self._transport: asyncio.DatagramTransport
@@ -37,6 +50,7 @@ class DatagramFlood(asyncio.DatagramProtocol):
         self._transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
             lambda: self, remote_addr=self._target
         )
+        await self._is_answered()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -51,8 +65,14 @@ class DatagramFlood(asyncio.DatagramProtocol):
         await self._is_answered()
 
     def datagram_received(self, data: bytes, addr: object) -> None:
-        self._answered.add(data[1 : 1 + DATAGRAM_ID_BYTES])
-        self._heard.set()
+        try:
+            opened = self._sealer.open(data)
+        except MalformedMessage:
+            return  # for a key that one of our hellos made up
+        if opened is not None and opened.kind == wire.Kind.ANSWER:
+            self._receiver = opened.sender
+            self._answered.add(opened.plaintext[:DATAGRAM_ID_BYTES])
+            self._heard.set()
 
     def error_received(self, exc: OSError) -> None:
         """A node that is gone shows by its silence."""
@@ -60,7 +80,10 @@ class DatagramFlood(asyncio.DatagramProtocol):
     async def _is_answered(self) -> None:
         message_id = self._source.randbytes(DATAGRAM_ID_BYTES)
         for _ in range(_PONG_TRIES):
-            self._transport.sendto(wire.encode(message_id, wire.Ping(self._tag, b"")))
+            if self._receiver:
+                self._transport.sendto(self._sealed(wire.Kind.CLIENT_REQUEST, message_id, wire.Ping()))
+            else:
+                self._transport.sendto(wire.encode_hello(wire.Hello(self._key.public, self._tag, message_id)))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_PONG_TIMEOUT_S):
                     while message_id not in self._answered:
@@ -71,34 +94,48 @@ class DatagramFlood(asyncio.DatagramProtocol):
                 return
         raise AssertionError(f"{self._target} no longer answers")
 
+    def _sealed(self, kind: wire.Kind, message_id: bytes, message: wire.Message) -> bytes:
+        return self._sealer.seal(self._receiver, kind, wire.encode(message_id, wire.NO_TOKEN, message))
+
     def _messages(self, parameters: NetworkParameters) -> list[wire.Message]:
         """One of each kind, well-formed and of this network."""
         source = self._source
-        tag, someone, key = self._tag, source.randbytes(NODE_ID_BYTES), source.randbytes(NODE_ID_BYTES)
+        key = source.randbytes(NODE_ID_BYTES)
         account, identity = create_account("stranger", "a password", parameters=parameters, source=source, now_s=0)
         body = Presence("stranger", bytes(32), [Address("192.0.2.7", 9)], "", 0, 1, 0, parameters.presence_ttl_s, False)
         presence = sign_body(body, SigningKey.generate(source), parameters.network_id)
         return [
-            wire.Ping(tag, someone),
-            wire.Hello(tag, someone, source.randbytes(NONCE_BYTES)),
-            wire.FindNode(tag, someone, key),
-            wire.FindClaims(tag, someone, key, 0),
-            wire.FindEntries(tag, someone, key, "presence", b""),
-            wire.Store(tag, someone, account.body.place(identity.public), account.raw, None),
-            wire.Store(tag, someone, presence.body.place(presence.key), presence.raw, 1_000),
-            wire.Pong(someone),
-            wire.Nodes(someone, [source.randbytes(NODE_ID_BYTES + 6) for _ in range(20)]),
-            wire.Claims(someone, False, 1, [account.raw]),
-            wire.Entries(someone, [wire.Entry(presence.raw, 1_000)], b""),
+            wire.Ping(),
+            wire.Leaving(),
+            wire.FindNode(key),
+            wire.FindClaims(key, 0),
+            wire.FindEntries(key, "presence", b""),
+            wire.Store(account.body.place(identity.public), account.raw, None),
+            wire.Store(presence.body.place(presence.key), presence.raw, 1_000),
+            wire.Pong(),
+            wire.Nodes([source.randbytes(KEY_BYTES + 6) for _ in range(20)]),
+            wire.Claims(False, 1, [account.raw]),
+            wire.Entries([wire.Entry(presence.raw, 1_000)], b""),
         ]
 
     def _rubbish(self) -> bytes:
         source = self._source
         if source.random() < 0.3:
             return source.randbytes(source.randint(0, UDP_PAYLOAD_BYTES_MAX))
-        sample = bytearray(source.choice(self._samples))
-        sample[1 : 1 + DATAGRAM_ID_BYTES] = source.randbytes(DATAGRAM_ID_BYTES)
-        return mutated(bytes(sample), source)
+        message_id, message = source.randbytes(DATAGRAM_ID_BYTES), source.choice(self._samples)
+        match source.randrange(4):
+            case 0:  # altered on its way
+                return mutated(self._sealed(source.choice([*wire.Kind]), message_id, message), source)
+            case 1:  # well sealed, and nonsense
+                plaintext = mutated(wire.encode(message_id, wire.NO_TOKEN, message), source)
+                return self._sealer.seal(self._receiver, source.choice([*wire.Kind]), plaintext[:_PLAINTEXT_MAX])
+            case 2:
+                return wire.encode_hello(wire.Hello(source.randbytes(KEY_BYTES), self._tag, message_id))
+            case _:
+                return self._sealed(wire.Kind.CLIENT_REQUEST, message_id, message)
+
+
+_PLAINTEXT_MAX = UDP_PAYLOAD_BYTES_MAX - SEALED_HEADER_BYTES
 
 
 def mutated(data: bytes, source: random.Random) -> bytes:
