@@ -359,10 +359,13 @@ class DhtNode:
         self._publisher.hurry()
 
     async def _refresh_table(self) -> None:
-        """The paper's §2.3: where no lookup went for long, one goes to a random id. And one to our own id, soon after
-        joining and then less and less often: who joined at the same moment did not know of us the first time."""
+        """The paper's §2.3: soon after joining a lookup goes to a random id of each bucket, and later where none went for
+        long. (Without the first, 3 of 100 searches among 2,000 nodes ended where nobody knew anybody nearer.) And one to
+        our own id, soon after joining and then less and less often: who joined at the same moment did not know of us the
+        first time."""
         while True:
             delay_s = SELF_LOOKUP_FIRST_S
+            joined = self._joined.is_set()
             self._joined.clear()
             while not self._joined.is_set():
                 with contextlib.suppress(TimeoutError):
@@ -371,7 +374,10 @@ class DhtNode:
                         continue
                 delay_s = min(2 * delay_s, TABLE_REFRESH_S)
                 await self._server.crawl(self.node_id, self._parameters.k)
-                for bucket in self._protocol.router.lonely_buckets():
+                router = self._protocol.router
+                buckets = router.buckets_beside_ours() if joined else router.lonely_buckets()
+                joined = False
+                for bucket in buckets:
                     target = self._runtime.random.randint(*bucket.range).to_bytes(len(self.node_id), "big")
                     await self._server.crawl(target, self._parameters.k)
 

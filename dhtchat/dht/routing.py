@@ -132,6 +132,10 @@ class ContactTable(RoutingTable):
         long_ago = self._clock.monotonic() - TABLE_REFRESH_S
         return [bucket for bucket in self.buckets if bucket.last_updated < long_ago]
 
+    def buckets_beside_ours(self) -> list[ContactBucket]:
+        """Where a newcomer knows next to nobody: its search for itself went the other way."""
+        return [bucket for bucket in self.buckets if bucket.nodes and not bucket.has_in_range(self.node)]
+
     def touch(self, target: bytes) -> None:
         """A lookup goes there: that refreshes the bucket."""
         self._bucket(NodeId(target)).touch_last_updated()
