@@ -31,7 +31,7 @@ from dhtchat.dht.contact import (
     unpack_endpoint,
 )
 from dhtchat.dht.routing import ContactTable, Silence
-from dhtchat.dht.storage import HeldEntry, Kept
+from dhtchat.dht.storage import HeldEntry, Kept, Standing
 from dhtchat.errors import MalformedMessage, NetworkTrouble, ProofRefused
 from dhtchat.ids import Endpoint, NodeId, RecordKey, node_id_of
 from dhtchat.limits import (
@@ -60,6 +60,8 @@ from dhtchat.runtime import Runtime
 
 log = logging.getLogger(__name__)
 
+_BEHIND_BELOW = b"\0"
+"""The cursor behind a first page on which there was room for nothing but the leaves below."""
 _HELLO_PURPOSE = "node-hello"
 A = TypeVar("A", bound=wire.Answer)
 SocketAddress = tuple[Any, ...]
@@ -97,8 +99,16 @@ class LocalReplica(Protocol):
     def entries(self, key: RecordKey, kind: str, after: bytes) -> Iterable[HeldEntry]:
         """Those behind `after`, by entry id."""
 
-    def offer(self, key: RecordKey, raw: bytes, remaining_s: float | None) -> "Kept | asyncio.Future[Kept] | None":
+    def below(self, key: RecordKey) -> tuple[str, ...] | None:
+        """Leaves below a node of a tree that has split; None when it has not, or is none."""
+
+    def offer(
+        self, key: RecordKey, raw: bytes, remaining_s: float | None, *, depth: int = 0, lives: int = 0
+    ) -> "Kept | asyncio.Future[Kept] | None":
         """At once, after an adoption, or None when too many wait already."""
+
+    def standing(self, key: RecordKey, raw: bytes) -> Standing:
+        """How a record that was just offered stands in its tree."""
 
 
 class _OpenRequest:
@@ -359,10 +369,25 @@ class DhtProtocol(KademliaProtocol):
         tries: int | None = None,
     ) -> Kept:
         """What it did with a record."""
+        kept, _ = await self.call_store_in_tree(contact, key, raw, remaining_s, tries=tries)
+        return kept
+
+    async def call_store_in_tree(
+        self,
+        contact: Contact,
+        key: RecordKey,
+        raw: bytes,
+        remaining_s: float | None = None,
+        *,
+        depth: int = 0,
+        lives: int = 0,
+        tries: int | None = None,
+    ) -> tuple[Kept, Standing]:
+        """What it did with a record, and how that stands in its tree."""
         remaining_ms = None if remaining_s is None else max(0, int(remaining_s * wire.MS_PER_S))
-        request = wire.Store(self._tag, self._sender, key, raw, remaining_ms)
+        request = wire.Store(self._tag, self._sender, key, raw, remaining_ms, depth, lives)
         answer = await self._call(contact, request, wire.Stored, tries=tries)
-        return Kept(answer.verdict, answer.reason, answer.sequence)
+        return Kept(answer.verdict, answer.reason, answer.sequence), Standing(answer.split, answer.edge)
 
     async def call_find_claims(self, contact: Contact, key: RecordKey, *, quick: bool = False) -> list[bytes] | None:
         """The claims it holds, in its order; None while its vote is not fixed. `quick`: one try, and no blame."""
@@ -377,18 +402,24 @@ class DhtProtocol(KademliaProtocol):
             if not answer.records or len(held) >= answer.total:
                 return held
 
-    async def call_find_entries(self, contact: Contact, key: RecordKey, kind: str) -> list[wire.Entry]:
-        """The entries it holds, page by page, as many as an honest replica can have."""
+    async def call_find_entries(
+        self, contact: Contact, key: RecordKey, kind: str, *, pages: int = SET_PAGES_MAX, quick: bool = False
+    ) -> wire.Entries:
+        """The entries it holds, page by page, as many as an honest replica can have, as one answer. `quick`: one try, and
+        no blame."""
         held: list[wire.Entry] = []
         after = b""
-        for _ in range(SET_PAGES_MAX):
+        first: wire.Entries | None = None
+        for _ in range(pages):
             request = wire.FindEntries(self._tag, self._sender, key, kind, after)
-            answer = await self._call(contact, request, wire.Entries)
+            answer = await self._call(contact, request, wire.Entries, tries=1 if quick else None, casual=quick)
+            first = first or answer
             held += answer.entries
             if answer.following <= after or len(held) >= SET_ENTRIES_MAX:  # the end, or one that leads us in circles
                 break
             after = answer.following
-        return held[:SET_ENTRIES_MAX]
+        assert first is not None
+        return wire.Entries(first.sender, held[:SET_ENTRIES_MAX], b"", first.split, first.below)
 
     async def call_hello(
         self, endpoint: Endpoint, *, pinned: bytes | None = None, tries: int = RPC_TRIES
@@ -473,16 +504,18 @@ class DhtProtocol(KademliaProtocol):
     def rpc_find_entries(self, key: RecordKey, kind: str, after: bytes) -> wire.Answer:
         assert self.replica is not None
         page: list[wire.Entry] = []
-        room = PAGE_BYTES_MAX
+        below = self.replica.below(key)
+        split, named = below is not None, () if below is None or after else below
+        room = PAGE_BYTES_MAX - (wire.encoded_size(named) if named else 0)
         last = b""
         for held in self.replica.entries(key, kind, after):
             entry = wire.Entry(held.record.raw, int(held.remaining_s * wire.MS_PER_S))
             room -= wire.encoded_size(entry)
             if room < 0:
-                return wire.Entries(self.own_id, page, last)
+                return wire.Entries(self.own_id, page, last or _BEHIND_BELOW, split, named)
             page.append(entry)
             last = held.record.body.entry_id(held.record.key)
-        return wire.Entries(self.own_id, page, b"")
+        return wire.Entries(self.own_id, page, b"", split, named)
 
     def rpc_store(self, request: wire.Store, message_id: bytes, addr: SocketAddress) -> wire.Answer | None:
         """The answer; None when it comes later, or when this is a repetition of a request that is being served."""
@@ -494,12 +527,14 @@ class DhtProtocol(KademliaProtocol):
         remaining_s = None if request.remaining_ms is None else request.remaining_ms / wire.MS_PER_S
         kept = None
         if len(self._serving) < REQUESTS_SERVED_MAX:
-            kept = self.replica.offer(RecordKey(request.key), request.record, remaining_s)
+            kept = self.replica.offer(
+                RecordKey(request.key), request.record, remaining_s, depth=request.depth, lives=request.lives
+            )
         if kept is None:
             self.statistics["busy"] += 1
             return wire.Refused(self.own_id, wire.Refusal.BUSY)
         if isinstance(kept, Kept):
-            return wire.Stored(self.own_id, *kept)
+            return wire.Stored(self.own_id, *kept, *self.replica.standing(RecordKey(request.key), request.record))
         self._serving.add(serving)
         kept.add_done_callback(lambda done: self._answer_store(serving, done))
         return None

@@ -16,8 +16,9 @@ from dhtchat.dht.crawler import Found
 from dhtchat.dht.opener import RecordOpener
 from dhtchat.dht.protocol import Declined, DhtProtocol
 from dhtchat.dht.replica import OwnReplica
-from dhtchat.dht.sets import SetMerge, SetReading
-from dhtchat.dht.storage import HeldEntry, Kept, claim_of
+from dhtchat.dht.sets import NodeMerge, NodeReading, SetReading
+from dhtchat.dht.storage import HeldEntry, Kept, Standing, claim_of
+from dhtchat.dht.tending import Votes
 from dhtchat.dht.wire import MS_PER_S
 from dhtchat.errors import NetworkTrouble
 from dhtchat.ids import RecordKey, distance
@@ -25,11 +26,12 @@ from dhtchat.limits import (
     REPAIRS_OPEN_MAX,
     REPAIRS_PER_READ_MAX,
     REPAIRS_REMEMBERED_MAX,
+    SET_PAGES_MAX,
     SOFT_REPLICAS,
 )
 from dhtchat.parameters import NetworkParameters
 from dhtchat.records.acceptance import Reason, Verdict
-from dhtchat.records.kinds import DurableRecord, Record, SoftRecord, is_durable
+from dhtchat.records.kinds import DurableRecord, Record, SoftRecord, is_durable, place_of
 from dhtchat.runtime import Runtime
 
 Crawl = Callable[[bytes, int], Coroutine[Any, Any, Found]]
@@ -61,6 +63,7 @@ class Outcome(NamedTuple):
 
     contact: Contact
     kept: Kept | None
+    standing: Standing = Standing()
 
     @property
     def holds(self) -> bool:
@@ -71,6 +74,7 @@ class Repair(NamedTuple):
     contact: Contact
     record: Record
     remaining_s: float | None
+    depth: int = 0
 
 
 class Replicas:
@@ -143,33 +147,56 @@ class Replicas:
         raw: bytes,
         remaining_s: float | None = None,
         *,
+        depth: int = 0,
+        lives: int = 0,
         tries: int | None = None,
     ) -> Outcome:
-        """Store at one of them, which may be ourselves."""
+        """Store at one of them, which may be ourselves. `depth`, `lives`: see `wire.Store`."""
         try:
             if self.is_us(contact):
-                return Outcome(contact, await self._store_here(key, raw, remaining_s))
-            return Outcome(contact, await self._protocol.call_store(contact, key, raw, remaining_s, tries=tries))
+                kept = await self._store_here(key, raw, remaining_s, depth=depth, lives=lives)
+                return Outcome(contact, kept, self._own.standing(key, raw))
+            answer = await self._protocol.call_store_in_tree(
+                contact, key, raw, remaining_s, depth=depth, lives=lives, tries=tries
+            )
+            return Outcome(contact, *answer)
         except NetworkTrouble:
             return Outcome(contact, None)
 
     async def store_at_all(
-        self, contacts: tuple[Contact, ...], key: RecordKey, raw: bytes, *, tries: int | None = None
+        self,
+        contacts: tuple[Contact, ...],
+        key: RecordKey,
+        raw: bytes,
+        *,
+        depth: int = 0,
+        lives: int = 0,
+        tries: int | None = None,
     ) -> list[Outcome]:
         """At all at once; silence of one does not hold up the others."""
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self.store(contact, key, raw, tries=tries)) for contact in contacts]
+            tasks = [
+                group.create_task(self.store(contact, key, raw, depth=depth, lives=lives, tries=tries))
+                for contact in contacts
+            ]
         return [task.result() for task in tasks]
 
-    async def put(self, record: Record, *, tries: int | None = None) -> tuple[PutReport, list[Outcome]]:
+    async def put(
+        self, record: Record, *, depth: int = 0, lives: int = 0, tries: int | None = None
+    ) -> tuple[PutReport, list[Outcome]]:
         """Search for the replicas of a record and store it at all of them."""
-        key = record.body.place(record.key)
+        key = place_of(record, depth)
+        assert key is not None
         replicas = await self.nearest(key, self.count_for(record))
-        outcomes = await self.store_at_all(replicas.contacts, key, record.raw, tries=tries)
+        outcomes = await self.store_at_all(
+            replicas.contacts, key, record.raw, depth=depth, lives=max(depth, lives), tries=tries
+        )
         return report_of(outcomes, replicas.silent), outcomes
 
-    async def _store_here(self, key: RecordKey, raw: bytes, remaining_s: float | None) -> Kept:
-        kept = self._own.offer(key, raw, remaining_s)
+    async def _store_here(
+        self, key: RecordKey, raw: bytes, remaining_s: float | None, *, depth: int, lives: int
+    ) -> Kept:
+        kept = self._own.offer(key, raw, remaining_s, depth=depth, lives=lives)
         if isinstance(kept, asyncio.Future):
             await asyncio.wait((kept,))
             kept = None if kept.cancelled() else kept.result()
@@ -225,40 +252,83 @@ class Replicas:
 
     async def read_set(self, key: RecordKey, kind: str) -> SetReading:
         """The living entries; replicas that lag get what they lack."""
+        return (await self.read_node(key, kind)).reading
+
+    async def read_node(self, key: RecordKey, kind: str, prefix: str = "", *, pages: int = SET_PAGES_MAX) -> NodeReading:
+        """The node of a tree with this prefix, or a plain set: the living entries, and whether it has split. Of what is
+        left over in a node that has split nothing is repaired: it shall end. `pages`: not all of it from each replica."""
         replicas = await self.nearest(key, SOFT_REPLICAS)
-        merge = SetMerge()
+        merge = NodeMerge(prefix)
+        depth = len(prefix)
         merge.on_silence(replicas.silent)
 
         async def ask(contact: Contact) -> None:
-            held = await self._entries_at(contact, key, kind)
-            if held is None:
+            answer = await self._entries_at(contact, key, kind, depth, pages)
+            if answer is None:
                 merge.on_silence()
             else:
-                merge.on_answer(contact, held, self._runtime.clock.monotonic())
+                merge.on_node(contact, *answer, now_s=self._runtime.clock.monotonic())
 
         async with asyncio.TaskGroup() as group:
             for contact in replicas.contacts:
                 group.create_task(ask(contact))
         now_s = self._runtime.clock.monotonic()
-        self._repair(key, [Repair(*lack) for lack in merge.lacks(now_s)], again=False)
-        return merge.reading(now_s)
+        node = merge.node(now_s)
+        if not node.split and pages == SET_PAGES_MAX:
+            self._repair(key, [Repair(*lack, depth) for lack in merge.lacks(now_s)], again=False)
+        return node
 
-    async def _entries_at(self, contact: Contact, key: RecordKey, kind: str) -> list[HeldEntry] | None:
-        """None when it is silent."""
+    async def count_votes(self, key: RecordKey, kind: str, near: bool) -> Votes:
+        """Whether the other replicas of a node of a tree say that it has split. `near`: of those we know without a search,
+        one try each."""
+        if near:
+            contacts = self.nearest_known(key, SOFT_REPLICAS)
+        else:
+            contacts = (await self.nearest(key, SOFT_REPLICAS)).contacts
+        split = leaf = answered = 0
+
+        async def ask(contact: Contact) -> None:
+            nonlocal split, leaf, answered
+            try:
+                if self.is_us(contact):
+                    if near:
+                        return  # we ask because we do not know
+                    has_split, holds = self._own.below(key) is not None, any(True for _ in self._own.entries(key, kind))
+                else:
+                    answer = await self._protocol.call_find_entries(contact, key, kind, pages=1, quick=near)
+                    has_split, holds = answer.split, bool(answer.entries)
+            except NetworkTrouble:
+                return
+            answered += 1
+            split += has_split
+            leaf += holds and not has_split
+
+        async with asyncio.TaskGroup() as group:
+            for contact in contacts:
+                group.create_task(ask(contact))
+        return Votes(split, leaf, answered)
+
+    async def _entries_at(
+        self, contact: Contact, key: RecordKey, kind: str, depth: int, pages: int
+    ) -> tuple[list[HeldEntry], bool, tuple[str, ...]] | None:
+        """What one of them holds, whether it says that the node has split, and what is below; None when it is silent."""
         if self.is_us(contact):
             offered = [(held.record.raw, held.remaining_s) for held in self._own.entries(key, kind)]
+            below = self._own.below(key)
+            split, named = below is not None, below or ()
         else:
             try:
-                answered = await self._protocol.call_find_entries(contact, key, kind)
+                answer = await self._protocol.call_find_entries(contact, key, kind, pages=pages)
             except NetworkTrouble:
                 return None
-            offered = [(entry.record, entry.remaining_ms / MS_PER_S) for entry in answered]
+            offered = [(entry.record, entry.remaining_ms / MS_PER_S) for entry in answer.entries]
+            split, named = answer.split, answer.below
         held = []
         for raw, remaining_s in offered:
-            record = self._opener.open_for(raw, key)
+            record = self._opener.open_for(raw, key, depth)
             if record is not None and kind == record.body.KIND:
                 held.append(HeldEntry(cast(SoftRecord, record), remaining_s))
-        return held
+        return held, split, named
 
     # --- repairing ----------------------------------------------------------------------------------------------------
 
@@ -284,7 +354,9 @@ class Replicas:
 
     async def _give(self, key: RecordKey, repair: Repair) -> None:
         try:
-            await self.store(repair.contact, key, repair.record.raw, repair.remaining_s)
+            await self.store(
+                repair.contact, key, repair.record.raw, repair.remaining_s, depth=repair.depth, lives=repair.depth
+            )
             self._protocol.statistics["repaired"] += 1
         finally:
             self._repairs_open -= 1
