@@ -149,7 +149,7 @@ def _slots(storage: RecordStorage) -> Iterator[tuple[bytes, int]]:
         for claim in storage.claims(key):
             yield key + claim_of(claim), claim.body.sequence
     for key in storage.entry_keys():
-        for entry, _ in storage.mortal_entries(key):
+        for entry, *_ in storage.mortal_entries(key):
             yield key + entry.body.entry_id(entry.key), entry.body.sequence
 
 

@@ -26,6 +26,8 @@ from dhtchat.dht.replica import OwnReplica
 from dhtchat.dht.replicas import PutReport, Replicas, ReplicaSet
 from dhtchat.dht.sets import SetReading
 from dhtchat.dht.storage import RecordStorage
+from dhtchat.dht.tending import TreeKeeper
+from dhtchat.dht.tree_reader import TreeReader, TreeReading
 from dhtchat.dht.upkeep import Upkeep
 from dhtchat.errors import AddressInUse, NetworkTrouble, NoBootstrapAnswered, ProofRefused
 from dhtchat.ids import Endpoint, NodeAddress, NodeId, RecordKey, node_id_of
@@ -57,6 +59,7 @@ __all__ = [
     "OtherNetwork",
     "PutReport",
     "SetReading",
+    "TreeReading",
 ]
 
 
@@ -178,7 +181,13 @@ class DhtNode:
         votes = VoteKeeper(
             storage, ask_others=self._ask_neighbours, spawn=self._spawn, on_kept=lambda key: self._upkeep.on_kept(key)
         )
-        own = OwnReplica(storage, votes, opener, parameters=parameters, clock=runtime.clock)
+        trees = TreeKeeper(
+            storage,
+            ask=lambda key, kind, near: self._replicas.count_votes(key, kind, near),
+            spawn=self._spawn,
+            clock=runtime.clock,
+        )
+        own = OwnReplica(storage, votes, trees, opener, parameters=parameters, clock=runtime.clock)
         self._replicas = Replicas(
             protocol=self._protocol,
             crawl=self._server.crawl,
@@ -190,7 +199,9 @@ class DhtNode:
             spawn=self._spawn,
         )
         self._upkeep = Upkeep(storage, votes, self._replicas, parameters=parameters, runtime=runtime)
-        self._publisher = Publisher(self._replicas, runtime, self._spawn)
+        self.trees = TreeReader(self._replicas, runtime)
+        """Reads directories and memberships."""
+        self._publisher = Publisher(self._replicas, self.trees, runtime, self._spawn)
         self._protocol.replica = own
         self._protocol.on_entered = self._entered
         self._protocol.on_left = self._left
