@@ -335,7 +335,7 @@ class RecordStorage(IStorage):
             return None
         found: dict[str, list[str]] = {}
         for entry in self._living(shelf, self._clock.wall()):
-            leaf = entry.item[: min(max(entry.lives, shelf.depth + 1), TREE_NAME_DIGITS)]
+            leaf = entry.item[: max(shelf.depth + 1, min(entry.lives, TREE_NAME_DIGITS))]  # so all fit one page
             found.setdefault(entry.item[shelf.depth], []).append(leaf)
         return tuple(sorted(leaf for leaves in found.values() for leaf in {min(leaves), max(leaves)}))
 

@@ -29,7 +29,6 @@ from dhtchat.limits import (
     RECORD_BYTES_MAX,
     SOFT_TTL_S_MAX,
     TREE_DEPTH_MAX,
-    TREE_NAME_DIGITS,
     UDP_PAYLOAD_BYTES_MAX,
 )
 from dhtchat.records.acceptance import Reason, Verdict
@@ -53,7 +52,7 @@ RemainingMs = Annotated[int, Meta(ge=0, le=SOFT_TTL_S_MAX * MS_PER_S)]
 """Milliseconds, not a float: no NaN and no infinity can come in, and it is half as long."""
 
 Depth = Annotated[int, Meta(ge=0, le=TREE_DEPTH_MAX)]
-Prefix = Annotated[str, Meta(max_length=TREE_NAME_DIGITS, pattern=r"^[0-9a-f]*\Z")]
+Prefix = Annotated[str, Meta(max_length=TREE_DEPTH_MAX, pattern=r"^[0-9a-f]*\Z")]
 
 
 class _Message(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
