@@ -100,7 +100,7 @@ SET_ENTRIES_MAX: Final = 2_048
 """Entries of one set on one replica."""
 TREE_DEPTH_MAX: Final = 32
 """Digits, of four bits, of an item in a tree of sets: as deep as a tree can be. Any depth is found in six questions."""
-assert 2 ** (6 - 1) >= TREE_DEPTH_MAX
+assert TREE_DEPTH_MAX <= 2 ** (6 - 1)
 TREE_NAME_DIGITS: Final = 24
 """Of these, how many come from a name: 96 bits, 18 characters. The rest tells apart what has the same name."""
 LEAF_ENTRIES_MAX: Final = 128
@@ -395,7 +395,7 @@ LISTED_ROOMS_MAX: Final = 200
 """Rooms one `/rooms` checks and shows; ask with a prefix for more."""
 LISTED_USERS_MAX: Final = 200
 """People one `/users` checks and shows when the directory is more than one leaf; ask with a prefix for more."""
-LISTINGS_READ_MAX: Final = 2 * LISTED_ROOMS_MAX * 3
+LISTINGS_READ_MAX: Final = 6 * LISTED_ROOMS_MAX
 """Entries of a directory that one answer reads: three members list a room, and some entries are nobody's. Our guess."""
 MEMBERS_SAMPLE: Final = 64
 SAMPLE_READS_MAX: Final = 16

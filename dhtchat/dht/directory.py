@@ -7,7 +7,6 @@ somebody. Why fan-out, leaf size and hints are what they are: docs/decisions/001
 
 from collections import OrderedDict
 from itertools import islice
-from os.path import commonprefix
 from typing import Final, NamedTuple
 
 from dhtchat.dht.sets import NodeReading, Span
@@ -111,8 +110,8 @@ class LeafSearch:
         if span is None:
             return max(self._low, known), known + 1, self._low <= known
         # All there is below this child lies below what its first and its last leaf have in common.
-        shared = commonprefix([span.first, span.last])
-        common = len(commonprefix([shared, self._item]))
+        shared = _shared(span.first, span.last)
+        common = len(_shared(shared, self._item))
         if common < len(shared):
             return max(self._low, common), common + 1, self._low <= common
         if span.first == span.last:
@@ -133,10 +132,17 @@ class Next(NamedTuple):
 def following(leaf: str, skeleton: Skeleton, *, barren: frozenset[str] = frozenset(), asked: int = 0) -> Next:
     """What comes behind `leaf`, above which everything has split. `barren`: nodes known to have nothing there although
     they are not in the skeleton. `asked`: how often this question has been answered with `ask` so far."""
-    low, high = -1, len(leaf)  # in the node at depth `low` there is something behind the leaf, in that at `high` nothing
+
+    def goes_on(last: str) -> bool:
+        """Whether there is something behind, going by the last leaf: that may be named too short, or have split since."""
+        inside = leaf.startswith(last) and leaf != last and skeleton.get(last) is None and last not in barren
+        return inside or _is_behind(last, leaf)
+
+    # In the node at depth `low` there is something behind the leaf, in that at `high` nothing.
+    low, high = -1, len(leaf)
     for depth in range(len(leaf) - 1, -1, -1):
         inner = skeleton.get(leaf[:depth])
-        if inner is not None and any(_is_behind(span.last, leaf) for span in inner.below):
+        if inner is not None and any(goes_on(span.last) for span in inner.below):
             low = depth
             break
         if inner is not None or leaf[:depth] in barren:
@@ -146,8 +152,8 @@ def following(leaf: str, skeleton: Skeleton, *, barren: frozenset[str] = frozens
         beside = next((span for span in inner.below if span.first[low] == leaf[low]), None)
         if beside is not None and _is_behind(beside.first, leaf):
             return Next(leaf=beside.first)
-        if beside is not None and _is_behind(beside.last, leaf):
-            shared = commonprefix([beside.first, beside.last])
+        if beside is not None and goes_on(beside.last):
+            shared = _shared(beside.first, beside.last)
             # Between here and there nothing branches off.
             if leaf.startswith(shared) and leaf[: len(shared)] not in barren:
                 low = max(low, min(len(shared), high - 1))
@@ -160,6 +166,12 @@ def following(leaf: str, skeleton: Skeleton, *, barren: frozenset[str] = frozens
     if inner is None:
         return Next(ask=leaf[:low]) if low >= 0 else Next()
     return Next(leaf=next((span.first for span in inner.below if _is_behind(span.first, leaf)), None))
+
+
+def _shared(one: str, other: str) -> str:
+    """The digits with which both begin."""
+    length = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    return one[:length]
 
 
 def _is_behind(other: str, leaf: str) -> bool:

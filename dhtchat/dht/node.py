@@ -24,7 +24,7 @@ from dhtchat.dht.publisher import Publisher
 from dhtchat.dht.race import race_for_name
 from dhtchat.dht.replica import OwnReplica
 from dhtchat.dht.replicas import PutReport, Replicas, ReplicaSet
-from dhtchat.dht.sets import SetReading
+from dhtchat.dht.sets import NodeReading, SetReading
 from dhtchat.dht.storage import RecordStorage
 from dhtchat.dht.tending import TreeKeeper
 from dhtchat.dht.tree_reader import TreeReader, TreeReading
@@ -47,6 +47,7 @@ from dhtchat.limits import (
 from dhtchat.parameters import NetworkParameters
 from dhtchat.records.envelope import Body
 from dhtchat.records.kinds import DurableRecord, Record, SoftRecord
+from dhtchat.records.tree import Tree
 from dhtchat.runtime import Runtime
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "DhtNode",
     "Found",
     "HelloAnswer",
+    "NodeReading",
     "OtherNetwork",
     "PutReport",
     "SetReading",
@@ -435,6 +437,10 @@ class DhtNode:
     async def read_set(self, key: RecordKey, body_type: type[Body]) -> SetReading:
         """The living entries of one kind under `key`."""
         return await self._replicas.read_set(key, body_type.KIND)
+
+    async def read_node(self, tree: Tree, prefix: str = "") -> NodeReading:
+        """One node of a tree; the root, where all entries are as long as they are few."""
+        return await self._replicas.read_node(tree.key(prefix), tree.kind, prefix)
 
     async def find_nearest(self, target: bytes, *, careful: bool = False) -> Found:
         """A whole lookup: the k nodes nearest to a 20-byte id, ourselves not among them. `careful`: as for an account."""

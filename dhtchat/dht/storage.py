@@ -335,7 +335,7 @@ class RecordStorage(IStorage):
             return None
         found: dict[str, list[str]] = {}
         for entry in self._living(shelf, self._clock.wall()):
-            leaf = entry.item[: min(max(entry.lives, shelf.depth + 1), TREE_NAME_DIGITS)]
+            leaf = entry.item[: max(shelf.depth + 1, min(entry.lives, TREE_NAME_DIGITS))]  # so all fit one page
             found.setdefault(entry.item[shelf.depth], []).append(leaf)
         return tuple(sorted(leaf for leaves in found.values() for leaf in {min(leaves), max(leaves)}))
 
@@ -432,7 +432,9 @@ class RecordStorage(IStorage):
                 return Reason.FULL  # or old entries could be replayed to push out the living
         elif len(shelf.entries) >= entries_max:
             now_s = self._clock.wall()
-            dispensable = (o for o, e in shelf.entries.items() if e.record.body.gone or (in_tree and e.dies_at_s <= now_s))
+            dispensable = (
+                o for o, e in shelf.entries.items() if e.record.body.gone or (in_tree and e.dies_at_s <= now_s)
+            )
             given_up = next(dispensable, None)
             if given_up is None and in_tree and not shelf.split and shelf.depth < TREE_DEPTH_MAX:
                 if self._splits >= SPLITS_MAX:

@@ -31,7 +31,6 @@ from dhtchat.limits import (
     SOFT_TTL_S_MAX,
     TOKEN_BYTES,
     TREE_DEPTH_MAX,
-    TREE_NAME_DIGITS,
 )
 from dhtchat.records.acceptance import Reason, Verdict
 
@@ -62,7 +61,7 @@ RemainingMs = Annotated[int, Meta(ge=0, le=SOFT_TTL_S_MAX * MS_PER_S)]
 """Milliseconds, not a float: no NaN and no infinity can come in, and it is half as long."""
 
 Depth = Annotated[int, Meta(ge=0, le=TREE_DEPTH_MAX)]
-Prefix = Annotated[str, Meta(max_length=TREE_NAME_DIGITS, pattern=r"^[0-9a-f]*\Z")]
+Prefix = Annotated[str, Meta(max_length=TREE_DEPTH_MAX, pattern=r"^[0-9a-f]*\Z")]
 
 
 class _Message(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
