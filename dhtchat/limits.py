@@ -56,7 +56,7 @@ RECORD_BYTES_MAX: Final = 1_000
 BOOT_ID_BYTES: Final = 8
 SEALED_HEADER_BYTES: Final = 69
 """Of a sealed datagram: version and kind 1, key 32, boot id 8, counter 12, tag 16 (design.md)."""
-STORE_OVERHEAD_BYTES: Final = 55 + SEALED_HEADER_BYTES
+STORE_OVERHEAD_BYTES: Final = 57 + SEALED_HEADER_BYTES
 """What a store request and the seal put around a record; pinned by tests/dht/test_sizes.py."""
 assert RECORD_BYTES_MAX + STORE_OVERHEAD_BYTES <= UDP_PAYLOAD_BYTES_MAX
 CLOCK_SKEW_S: Final = 600
@@ -98,6 +98,42 @@ SET_PAGES_MAX: Final = 512
 """Pages one reader asks one replica for: more than SET_ENTRIES_MAX entries of the smallest kind can need."""
 SET_ENTRIES_MAX: Final = 2_048
 """Entries of one set on one replica."""
+TREE_DEPTH_MAX: Final = 32
+"""Digits, of four bits, of an item in a tree of sets: as deep as a tree can be. Any depth is found in six questions."""
+assert TREE_DEPTH_MAX <= 2 ** (6 - 1)
+TREE_NAME_DIGITS: Final = 24
+"""Of these, how many come from a name: 96 bits, 18 characters. The rest tells apart what has the same name."""
+LEAF_ENTRIES_MAX: Final = 128
+"""Entries of one leaf of a tree, before it splits for good (docs/decisions/0011-prefix-trees.md)."""
+SPOKESMEN_PER_SIDE: Final = 2
+"""The first and the last so many entries of a node stand for it at the node above: one may die without being missed."""
+INNER_ENTRIES_MAX: Final = LEAF_ENTRIES_MAX + 16 * 2 * SPOKESMEN_PER_SIDE
+"""Entries of a node that has split: what it held before, for one more ttl, and spokesmen of 16 children."""
+assert LEAF_ENTRIES_MAX <= INNER_ENTRIES_MAX <= SET_ENTRIES_MAX
+SPLIT_KEPT_S: Final = 600.0
+"""A node that has split, and below which nobody was for this long, is forgotten: five ttls. Our guess."""
+assert SPLIT_KEPT_S >= 5 * PRESENCE_TTL_S
+SPLITS_MAX: Final = 4_096
+"""Nodes of trees that one node of the network holds and knows to have split."""
+BELOW_MAX: Final = 16 * 2
+"""Leaves that a split node names: the first and the last below each of its 16 children."""
+TREE_WITNESSES: Final = 2
+"""Replicas that must name a living child of a node before a reader goes there. Our guess: one liar may be among eight."""
+assert TREE_WITNESSES < SOFT_REPLICAS / 2
+TREE_CHECKS_OPEN_MAX: Final = 64
+"""Nodes of trees that a replica looks into at once because it did not know them."""
+TREE_CHECK_AGAIN_S: Final = 30.0
+"""A node that does not belong into the tree, and doubt whether one has split, are looked into this often. Our guess."""
+TREE_CHECKS_REMEMBERED_MAX: Final = 4_096
+TREE_KNOWN_S: Final = 30.0
+"""How long a reader goes by what split nodes said is below them. Our guess: less than a refresh."""
+TREE_KNOWN_MAX: Final = 1_024
+TREES_KNOWN_MAX: Final = 32
+"""Split nodes of one tree, and trees, of which a reader remembers that."""
+PAGE_LOOKUPS_MAX: Final = 3
+"""What a reader does for the next page, reading ahead included."""
+PLACINGS_MAX: Final = TREE_DEPTH_MAX + 8
+"""Depths at which a writer stores in search of its leaf, before it waits a moment and tries again."""
 STORAGE_ENTRIES_MAX: Final = 50_000
 STORAGE_BYTES_MAX: Final = 32 * 1024 * 1024
 """Everything one node stores for others. Our guess: 1 % of a small machine's memory."""
@@ -357,6 +393,13 @@ LOOKUPS_AT_ONCE: Final = 8
 """Lookups that one question of a user, or one round of upkeep, has in flight."""
 LISTED_ROOMS_MAX: Final = 200
 """Rooms one `/rooms` checks and shows; ask with a prefix for more."""
+LISTED_USERS_MAX: Final = 200
+"""People one `/users` checks and shows when the directory is more than one leaf; ask with a prefix for more."""
+LISTINGS_READ_MAX: Final = 6 * LISTED_ROOMS_MAX
+"""Entries of a directory that one answer reads: three members list a room, and some entries are nobody's. Our guess."""
+MEMBERS_SAMPLE: Final = 64
+SAMPLE_READS_MAX: Final = 16
+"""Members of a room with many that are read, from so many places of its tree at most; the rest is estimated. Our guess."""
 NAMES_TRIED_PER_ROOM: Final = 8
 """Of the names under which one room is listed, those with the most listings are looked up: it has one. Our guess."""
 MEMBER_CHECK_INTERVAL_S: Final = 1.0

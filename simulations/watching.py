@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 from dhtchat.chat.events import ErrorShown, Event, MessageArrived, StatusChanged
 from dhtchat.dht.storage import RecordStorage, claim_of
 from dhtchat.ids import PeerId
+from dhtchat.records.kinds import is_durable
 from dhtchat.records.message import Say, open_statement
 
 from .world import Person, World
@@ -149,8 +150,9 @@ def _slots(storage: RecordStorage) -> Iterator[tuple[bytes, int]]:
         for claim in storage.claims(key):
             yield key + claim_of(claim), claim.body.sequence
     for key in storage.entry_keys():
-        for entry, _ in storage.mortal_entries(key):
-            yield key + entry.body.entry_id(entry.key), entry.body.sequence
+        for entry, *_ in storage.mortal_entries(key):
+            entry_id = entry.body.entry_id(entry.key) if not is_durable(entry) else b""  # type: ignore[union-attr]
+            yield key + entry_id, entry.body.sequence
 
 
 def shown_on_disk(person: Person) -> set[str]:

@@ -76,6 +76,8 @@ from dhtchat.limits import (
     FLUSH_TIMEOUT_S,
     GOODBYE_TIMEOUT_S,
     HISTORY_LINES_MAX,
+    LEAF_ENTRIES_MAX,
+    LISTED_USERS_MAX,
     LOOKUPS_AT_ONCE,
     NOTICED_PEOPLE_MAX,
     PEOPLE_POLL_PER_ENTRY_S,
@@ -83,6 +85,7 @@ from dhtchat.limits import (
     PROBE_INTERVAL_S,
     SAY_BURST,
     SAY_PER_S,
+    SPLIT_KEPT_S,
     TEXT_BYTES_MAX,
     TEXT_CHARACTERS_MAX,
     TOPIC_BYTES_MAX,
@@ -94,10 +97,11 @@ from dhtchat.peer.pool import LinkPool
 from dhtchat.records.acceptance import judge
 from dhtchat.records.envelope import Signed
 from dhtchat.records.kinds import SoftRecord, open_record
-from dhtchat.records.listing import UserListing, user_directory_key
+from dhtchat.records.listing import USERS, UserListing
 from dhtchat.records.membership import Membership
 from dhtchat.records.message import Say, SetTopic, open_statement
 from dhtchat.records.presence import Address, Presence
+from dhtchat.records.tree import names_between
 from dhtchat.runtime import Runtime
 from dhtchat.timestamps import rfc3339
 
@@ -237,6 +241,7 @@ class ChatNode:
         self._heard_link_s = float("-inf")
         self._directory_read = False
         self._directory_size = 0
+        self._directory_split = False
 
     def _device_key(self, store: HistoryStore) -> SigningKey:
         """The device's key belongs to its history: with a history lost, counters would start again, so it is another device."""
@@ -436,13 +441,13 @@ class ChatNode:
         self._pool.retry_now()
 
     async def _watch_people(self) -> None:
-        """Read the directory now and then, and let what we know grow old."""
+        """Read the directory now and then, and let what we know grow old. One that has split is read when the user asks:
+        what a peer does for itself must not grow with the network."""
         read_at_s = float("-inf")
         while True:
             now_s = self._core.now_s()
-            if now_s - read_at_s >= self._runtime.jitter(
-                PEOPLE_POLL_S + PEOPLE_POLL_PER_ENTRY_S * self._directory_size
-            ):
+            every_s = PEOPLE_POLL_S + PEOPLE_POLL_PER_ENTRY_S * self._directory_size
+            if now_s - read_at_s >= self._runtime.jitter(SPLIT_KEPT_S if self._directory_split else every_s):
                 read_at_s = now_s
                 with contextlib.suppress(NetworkTrouble):
                     await self._read_directory()
@@ -450,10 +455,15 @@ class ChatNode:
             await asyncio.sleep(1.0)
 
     async def _read_directory(self) -> bool:
-        reading = await self._dht.read_set(user_directory_key(), UserListing)
-        if not reading.answered:
+        """All of it while it is one leaf; of one that has split only that it has."""
+        node = await self._dht.read_node(USERS)
+        if not node.reading.answered:
             return False
-        listed = [(entry, self._core.life_s(entry)) for entry in reading.entries]
+        self._directory_split = node.split
+        if node.split:
+            self._directory_size = LEAF_ENTRIES_MAX + 1
+            return True
+        listed = [(entry, self._core.life_s(entry)) for entry in node.entries]
         self._directory_size = len(listed)
         changes = self._attendance.listed(listed, self._core.now_s())  # type: ignore[arg-type]
         await self._show_presence(changes if self._directory_read else [])
@@ -841,6 +851,11 @@ class ChatNode:
             await self._read_directory()
         core = self._core
         online = self._attendance.online(core.now_s()) | {core.me.peer: core.me.name}
+        listed: dict[PeerId, str] = {}
+        more = False
+        if self._directory_split:
+            listed, more = await self._listed_under(prefix)
+            online = listed | online
         wanted = {peer: name for peer, name in online.items() if name.startswith(prefix)}
         entries = []
         for peer in await self._rightful(wanted):
@@ -860,6 +875,16 @@ class ChatNode:
                 if person.peer not in online and person.name.startswith(prefix)
             ]
         core.emit(Users(users=sorted(entries, key=lambda entry: entry.name)))
+        if more:
+            core.emit(
+                Notice(message=f"these are the first {len(listed)}: ask for more with the start of a name, /users al")
+            )
+
+    async def _listed_under(self, prefix: str) -> tuple[dict[PeerId, str], bool]:
+        """The first of those listed under names that begin so, and whether there are more."""
+        reading = await self._dht.trees.read_range(USERS, *names_between(prefix), LISTED_USERS_MAX)
+        found = [entry for entry in reading.entries if entry.body.name.startswith(prefix)]
+        return {PeerId(entry.key): entry.body.name for entry in found}, not reading.complete
 
     async def _rightful(self, people: dict[PeerId, str]) -> list[PeerId]:
         """Those whose name is theirs; some lookups at a time, because anybody can list as many as they like."""
@@ -880,6 +905,8 @@ class ChatNode:
         core = self._core
         online = self._attendance.online(core.now_s()) | {core.me.peer: core.me.name}
         people = joined.room.people() | {core.me.peer: core.me.name}
+        if self._directory_split:
+            online = people | online  # a membership dies with its device, and the directory is not read for this
         members = [
             MemberEntry(
                 name=self._people.shown(name, peer),

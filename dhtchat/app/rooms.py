@@ -15,8 +15,10 @@ from dhtchat.errors import NetworkTrouble, NoSuchRoom, TooFewAnswered
 from dhtchat.ids import PeerDevice, PeerId, RoomId
 from dhtchat.limits import (
     LISTED_ROOMS_MAX,
+    LISTINGS_READ_MAX,
     LOOKUPS_AT_ONCE,
     MEMBER_CHECK_INTERVAL_S,
+    MEMBERS_SAMPLE,
     NAMES_TRIED_PER_ROOM,
     PEOPLE_POLL_PER_ENTRY_S,
     PEOPLE_POLL_S,
@@ -24,9 +26,10 @@ from dhtchat.limits import (
 from dhtchat.peer.pool import LinkPool
 from dhtchat.records.envelope import Signed
 from dhtchat.records.kinds import SoftRecord
-from dhtchat.records.listing import RoomListing, room_directory_key
-from dhtchat.records.membership import Membership, membership_key
+from dhtchat.records.listing import ROOMS, RoomListing
+from dhtchat.records.membership import Membership, members_of
 from dhtchat.records.room import RoomGenesis, create_room, room_key
+from dhtchat.records.tree import item_by_owner, names_between
 
 _ALONE_HINT = "Enter it again when somebody is reachable, or start a node with 'dhtchat bootstrap'."
 
@@ -47,6 +50,8 @@ class Rooms:
         self._joined: dict[RoomId, JoinedRoom] = {}
         self._listing: set[RoomId] = set()
         self._read_at_s: dict[RoomId, float] = {}
+        self._estimates: dict[RoomId, int] = {}
+        """How many entries there are in those of our rooms that are too large to be read whole."""
         self._known_genesis: dict[RoomId, str] = {}
         """Rooms whose genesis was checked against the votes, by name."""
 
@@ -119,6 +124,7 @@ class Rooms:
         if joined is None:
             raise NoSuchRoom(f"you are not in {name}")
         del self._joined[joined.room.id]
+        self._estimates.pop(joined.room.id, None)
         self._talks.close(joined.room.id)
         self._core.emit(Parted(room=name, user=self._core.me.name))
         if joined.room.id in self._listing:
@@ -132,14 +138,21 @@ class Rooms:
         room = joined.room
         self._read_at_s[room.id] = self._core.now_s()
         try:
-            reading = await self._core.dht.read_set(membership_key(room.id), Membership)
+            reading = await self._core.dht.trees.sample(members_of(room.id), MEMBERS_SAMPLE)
         except NetworkTrouble:
             return False
         if not reading.answered:
             return False
         linked = {link.author.who for link in self._pool.links()}
         listed = [(entry, self._core.life_s(entry)) for entry in reading.entries]
-        changes = room.reconcile(listed, linked, self._core.now_s())  # type: ignore[arg-type]
+        changes: list[MemberChange] = []
+        if reading.complete:
+            self._estimates.pop(room.id, None)
+            changes = room.reconcile(listed, linked, self._core.now_s())  # type: ignore[arg-type]
+        else:  # who is not in a sample may well be in the room
+            self._estimates[room.id] = reading.estimate
+            for entry, life_s in listed:
+                changes += room.learn_member(entry, life_s=life_s, now_s=self._core.now_s())  # type: ignore[arg-type]
         await self._announce(joined, [] if quietly else changes)
         if quietly:
             for peer, name in room.people().items():
@@ -197,12 +210,17 @@ class Rooms:
 
         def make(sequence: int, issued_at_s: int, gone: bool) -> SoftRecord:
             ttl_s = core.parameters.presence_ttl_s
-            members = max(1, len(room.people() | {core.me.peer: core.me.name}))
+            members = self._count(room)
             return core.sign_own(
                 RoomListing(room.name, room.id, room.topic, members, sequence, issued_at_s, ttl_s, gone)
             )
 
         return make
+
+    def _count(self, room: Room) -> int:
+        """How many people are in a room of ours, as far as we know."""
+        me = self._core.me
+        return max(len(room.people() | {me.peer: me.name}), self._estimates.get(room.id, 0))
 
     def republish(self, joined: JoinedRoom) -> None:
         """The network came back: say at once that we are in, and list the room if that is ours to do."""
@@ -234,7 +252,7 @@ class Rooms:
         A listing is anybody's word: the room must be the one that owns its name, and only listings signed by people who
         are in it count.
         """
-        reading = await self._core.dht.read_set(room_directory_key(), RoomListing)
+        reading = await self._core.dht.trees.read_range(ROOMS, *names_between(prefix), LISTINGS_READ_MAX)
         listings: dict[RoomId, list[Signed[RoomListing]]] = {}
         for entry in reading.entries:
             if isinstance(entry.body, RoomListing) and entry.body.name.startswith(prefix):
@@ -253,8 +271,7 @@ class Rooms:
         joined = self.get(room_id)
         if joined is not None:
             room = joined.room
-            people = room.people() | {self._core.me.peer: self._core.me.name}
-            return RoomEntry(name=room.name, topic=clean_topic(room.topic), members=len(people), joined=True)
+            return RoomEntry(name=room.name, topic=clean_topic(room.topic), members=self._count(room), joined=True)
         named = Counter(listing.body.name for listing in listings)
         name = self._known_genesis.get(room_id)
         if name is None:
@@ -264,15 +281,21 @@ class Rooms:
                     name = self._known_genesis[room_id] = candidate
         if name is None:
             return None
-        members = await self._core.dht.read_set(membership_key(room_id), Membership)
+        trees, tree = self._core.dht.trees, members_of(room_id)
+        members = await trees.sample(tree, MEMBERS_SAMPLE)
         present = {entry.key for entry in members.entries}
+        if not members.complete:  # those whose word counts need not be in the sample
+            for listing in listings[:NAMES_TRIED_PER_ROOM]:
+                page = await trees.find(tree, item_by_owner(listing.key, b""))
+                present |= {entry.key for entry in page.entries}
         believed = [entry.body for entry in listings if entry.key in present and entry.body.name == name]
         if not present:
             return None
         topics = Counter(body.topic for body in believed)
         newest = {body.topic: body.sequence for body in sorted(believed, key=lambda body: body.sequence)}
         topic = max(topics, key=lambda text: (topics[text], newest[text]), default="")
-        return RoomEntry(name=name, topic=clean_topic(topic), members=len(present))
+        count = len(present) if members.complete else members.estimate
+        return RoomEntry(name=name, topic=clean_topic(topic), members=count)
 
 
 def _worth_checking(listings: dict[RoomId, list[Signed[RoomListing]]]) -> list[RoomId]:

@@ -74,6 +74,14 @@ class Announcement:
         """Who stored it last time: told first, and without a search, when it is gone."""
         self.direct_left = 0
         """Refreshes that may still go to the holders without a search for others who have come nearer since."""
+        self.depth: int | None = None
+        """How far below the root of its tree it lives, 0 in a plain set; None when that is not known."""
+        self.copies: set[int] = set()
+        """Depths at which copies may be that must hear when it is gone."""
+
+    def take_over(self, other: "Announcement") -> None:
+        """What is known of where an earlier one for the same slot lies."""
+        self.holders, self.depth, self.copies = other.holders, other.depth, other.copies
 
 
 class Announcer:
@@ -86,10 +94,10 @@ class Announcer:
         self._last_sequence = 0
 
     def keep(self, slot: str, make: MakeRecord, refresh_s: float, now_s: float) -> None:
-        """Due at once. Replaces what the slot held; its holders are the same."""
+        """Due at once. Replaces what the slot held; where that lies is remembered."""
         announcement = Announcement(slot, make, refresh_s)
         if slot in self._announcements:
-            announcement.holders = self._announcements[slot].holders
+            announcement.take_over(self._announcements[slot])
         self._announcements[slot] = announcement
         self._schedule.put(slot, now_s)
 

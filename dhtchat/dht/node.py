@@ -24,8 +24,10 @@ from dhtchat.dht.publisher import Publisher
 from dhtchat.dht.race import race_for_name
 from dhtchat.dht.replica import OwnReplica
 from dhtchat.dht.replicas import PutReport, Replicas, ReplicaSet
-from dhtchat.dht.sets import SetReading
+from dhtchat.dht.sets import NodeReading, SetReading
 from dhtchat.dht.storage import RecordStorage
+from dhtchat.dht.tending import TreeKeeper
+from dhtchat.dht.tree_reader import TreeReader, TreeReading
 from dhtchat.dht.upkeep import Upkeep
 from dhtchat.errors import AddressInUse, NetworkTrouble, NoBootstrapAnswered, ProofRefused
 from dhtchat.ids import Endpoint, NodeAddress, NodeId, RecordKey, node_id_of
@@ -45,6 +47,7 @@ from dhtchat.limits import (
 from dhtchat.parameters import NetworkParameters
 from dhtchat.records.envelope import Body
 from dhtchat.records.kinds import DurableRecord, Record, SoftRecord
+from dhtchat.records.tree import Tree
 from dhtchat.runtime import Runtime
 
 __all__ = [
@@ -54,9 +57,11 @@ __all__ = [
     "DhtNode",
     "Found",
     "HelloAnswer",
+    "NodeReading",
     "OtherNetwork",
     "PutReport",
     "SetReading",
+    "TreeReading",
 ]
 
 
@@ -178,7 +183,13 @@ class DhtNode:
         votes = VoteKeeper(
             storage, ask_others=self._ask_neighbours, spawn=self._spawn, on_kept=lambda key: self._upkeep.on_kept(key)
         )
-        own = OwnReplica(storage, votes, opener, parameters=parameters, clock=runtime.clock)
+        trees = TreeKeeper(
+            storage,
+            ask=lambda key, kind, near: self._replicas.count_votes(key, kind, near),
+            spawn=self._spawn,
+            clock=runtime.clock,
+        )
+        own = OwnReplica(storage, votes, trees, opener, parameters=parameters, clock=runtime.clock)
         self._replicas = Replicas(
             protocol=self._protocol,
             crawl=self._server.crawl,
@@ -190,7 +201,9 @@ class DhtNode:
             spawn=self._spawn,
         )
         self._upkeep = Upkeep(storage, votes, self._replicas, parameters=parameters, runtime=runtime)
-        self._publisher = Publisher(self._replicas, runtime, self._spawn)
+        self.trees = TreeReader(self._replicas, runtime)
+        """Reads directories and memberships."""
+        self._publisher = Publisher(self._replicas, self.trees, runtime, self._spawn)
         self._protocol.replica = own
         self._protocol.on_entered = self._entered
         self._protocol.on_left = self._left
@@ -430,6 +443,10 @@ class DhtNode:
     async def read_set(self, key: RecordKey, body_type: type[Body]) -> SetReading:
         """The living entries of one kind under `key`."""
         return await self._replicas.read_set(key, body_type.KIND)
+
+    async def read_node(self, tree: Tree, prefix: str = "") -> NodeReading:
+        """One node of a tree; the root, where all entries are as long as they are few."""
+        return await self._replicas.read_node(tree.key(prefix), tree.kind, prefix)
 
     async def find_nearest(self, target: bytes, *, careful: bool = False) -> Found:
         """A whole lookup: the k nodes nearest to a 20-byte id, ourselves not among them. `careful`: as for an account."""

@@ -26,12 +26,12 @@ class RecordOpener:
             self._statistics[f"record-dropped-{type(error).__name__}"] += 1
             return None
 
-    def open_for(self, raw: bytes, key: RecordKey) -> Record | None:
-        """The record, if besides it may be believed under `key` now."""
+    def open_for(self, raw: bytes, key: RecordKey, depth: int = 0) -> Record | None:
+        """The record, if besides it may be believed under `key`, so far below the root of a tree, now."""
         record = self.open(raw)
         if record is None:
             return None
-        judgement = judge(record, None, key=key, now_s=self._clock.wall(), parameters=self._parameters)
+        judgement = judge(record, None, key=key, now_s=self._clock.wall(), parameters=self._parameters, depth=depth)
         if not judgement.accepted:
             self._statistics[f"record-dropped-{judgement.reason}"] += 1
             return None

@@ -37,7 +37,7 @@ from dhtchat.dht.contact import (
     unpack_endpoint,
 )
 from dhtchat.dht.routing import ContactTable, Silence
-from dhtchat.dht.storage import HeldEntry, Kept
+from dhtchat.dht.storage import HeldEntry, Kept, Standing
 from dhtchat.errors import MalformedMessage, NetworkTrouble, ProofRefused
 from dhtchat.ids import Endpoint, NodeId, RecordKey, node_id_of, puzzle_bits
 from dhtchat.limits import (
@@ -77,6 +77,8 @@ from dhtchat.runtime import Runtime
 
 log = logging.getLogger(__name__)
 
+_BEHIND_BELOW = b"\0"
+"""The cursor behind a first page on which there was room for nothing but the leaves below."""
 A = TypeVar("A", bound=wire.Answer)
 SocketAddress = tuple[Any, ...]
 """As asyncio has it: (host, port) for IPv4, with flow and zone behind it for IPv6."""
@@ -113,10 +115,12 @@ class ClaimsFound(NamedTuple):
 
 
 class EntriesFound(NamedTuple):
-    """The same of a set."""
+    """The same of a set, or of a node of a tree: whether that has split, and the leaves it names below."""
 
     held: list[wire.Entry]
     closer: Sequence[Contact] = ()
+    split: bool = False
+    below: tuple[str, ...] = ()
 
 
 class LocalReplica(Protocol):
@@ -128,8 +132,16 @@ class LocalReplica(Protocol):
     def entries(self, key: RecordKey, kind: str, after: bytes) -> Iterable[HeldEntry]:
         """Those behind `after`, by entry id."""
 
-    def offer(self, key: RecordKey, raw: bytes, remaining_s: float | None) -> "Kept | asyncio.Future[Kept] | None":
+    def below(self, key: RecordKey) -> tuple[str, ...] | None:
+        """Leaves below a node of a tree that has split; None when it has not, or is none."""
+
+    def offer(
+        self, key: RecordKey, raw: bytes, remaining_s: float | None, *, depth: int = 0, lives: int = 0
+    ) -> "Kept | asyncio.Future[Kept] | None":
         """At once, after an adoption, or None when too many wait already."""
+
+    def standing(self, key: RecordKey, raw: bytes) -> Standing:
+        """How a record that was just offered stands in its tree."""
 
 
 class _Heard(NamedTuple):
@@ -548,10 +560,25 @@ class DhtProtocol(KademliaProtocol):
         tries: int | None = None,
     ) -> Kept:
         """What it did with a record."""
+        kept, _ = await self.call_store_in_tree(contact, key, raw, remaining_s, tries=tries)
+        return kept
+
+    async def call_store_in_tree(
+        self,
+        contact: Contact,
+        key: RecordKey,
+        raw: bytes,
+        remaining_s: float | None = None,
+        *,
+        depth: int = 0,
+        lives: int = 0,
+        tries: int | None = None,
+    ) -> tuple[Kept, Standing]:
+        """What it did with a record, and how that stands in its tree."""
         remaining_ms = None if remaining_s is None else max(0, int(remaining_s * wire.MS_PER_S))
-        request = wire.Store(key, raw, remaining_ms)
+        request = wire.Store(key, raw, remaining_ms, depth, lives)
         answer = await self._call(contact, request, wire.Stored, tries=tries)
-        return Kept(answer.verdict, answer.reason, answer.sequence)
+        return Kept(answer.verdict, answer.reason, answer.sequence), Standing(answer.split, answer.edge)
 
     async def call_find_claims(self, contact: Contact, key: RecordKey, *, quick: bool = False) -> ClaimsFound:
         """The claims it holds, in its order. `quick`: one try, and no blame."""
@@ -568,20 +595,27 @@ class DhtProtocol(KademliaProtocol):
             if not answer.records or len(held) >= answer.total:
                 return ClaimsFound(held)
 
-    async def call_find_entries(self, contact: Contact, key: RecordKey, kind: str) -> EntriesFound:
-        """The entries it holds, page by page, as many as an honest replica can have."""
+    async def call_find_entries(
+        self, contact: Contact, key: RecordKey, kind: str, *, pages: int = SET_PAGES_MAX, quick: bool = False
+    ) -> EntriesFound:
+        """The entries it holds, page by page, as many as an honest replica can have. `quick`: one try, and no blame."""
         held: list[wire.Entry] = []
         after = b""
-        for _ in range(SET_PAGES_MAX):
+        first: wire.Entries | None = None
+        for _ in range(pages):
             request = wire.FindEntries(key, kind, after)
-            answer = await self._question(contact, request, wire.Entries)
+            answer = await self._question(contact, request, wire.Entries, tries=1 if quick else None, casual=quick)
             if isinstance(answer, wire.Nodes):
-                return EntriesFound(held, answer.contacts(self._bits))
+                if first is None:
+                    return EntriesFound([], answer.contacts(self._bits))
+                break  # only a first page may be answered so
+            first = first or answer
             held += answer.entries
             if answer.following <= after or len(held) >= SET_ENTRIES_MAX:  # the end, or one that leads us in circles
                 break
             after = answer.following
-        return EntriesFound(held[:SET_ENTRIES_MAX])
+        assert first is not None
+        return EntriesFound(held[:SET_ENTRIES_MAX], (), first.split, first.below)
 
     async def call_hello(
         self, endpoint: Endpoint, *, pinned: bytes | None = None, tries: int = RPC_TRIES
@@ -675,19 +709,21 @@ class DhtProtocol(KademliaProtocol):
         return wire.Claims(False, len(held), page)
 
     def rpc_find_entries(self, key: RecordKey, kind: str, after: bytes) -> wire.Answer | None:
-        """None when there is nothing, from the beginning on."""
+        """None when there is nothing, from the beginning on, and the node has not split."""
         assert self.replica is not None
         page: list[wire.Entry] = []
-        room = PAGE_BYTES_MAX
+        below = self.replica.below(key)
+        split, named = below is not None, () if below is None or after else below
+        room = PAGE_BYTES_MAX - (wire.encoded_size(named) if named else 0)
         last = b""
         for held in self.replica.entries(key, kind, after):
             entry = wire.Entry(held.record.raw, int(held.remaining_s * wire.MS_PER_S))
             room -= wire.encoded_size(entry)
             if room < 0:
-                return wire.Entries(page, last)
+                return wire.Entries(page, last or _BEHIND_BELOW, split, named)
             page.append(entry)
             last = held.record.body.entry_id(held.record.key)
-        return wire.Entries(page, b"") if page or after else None
+        return wire.Entries(page, b"", split, named) if page or after or split else None
 
     def rpc_store(self, request: wire.Store, asked: Asked) -> wire.Answer | None:
         """The answer; None when it comes later, or when this is a repetition of a request that is being served."""
@@ -701,12 +737,14 @@ class DhtProtocol(KademliaProtocol):
         remaining_s = None if request.remaining_ms is None else request.remaining_ms / wire.MS_PER_S
         kept = None
         if len(self._serving) < REQUESTS_SERVED_MAX:
-            kept = self.replica.offer(RecordKey(request.key), request.record, remaining_s)
+            kept = self.replica.offer(
+                RecordKey(request.key), request.record, remaining_s, depth=request.depth, lives=request.lives
+            )
         if kept is None:
             self.statistics["busy"] += 1
             return wire.Refused(wire.Refusal.BUSY)
         if isinstance(kept, Kept):
-            return wire.Stored(*kept)
+            return wire.Stored(*kept, *self.replica.standing(RecordKey(request.key), request.record))
         self._serving[serving] = None
         kept.add_done_callback(lambda done: self._answer_store(asked, done))
         return None

@@ -6,8 +6,10 @@ from typing import Any
 
 from dhtchat.dht.announcer import Announcement, Announcer, MakeRecord
 from dhtchat.dht.contact import Contact
-from dhtchat.dht.replicas import Outcome, Replicas
-from dhtchat.records.kinds import SoftRecord
+from dhtchat.dht.placing import Placer
+from dhtchat.dht.replicas import Outcome, PutReport, Replicas
+from dhtchat.dht.tree_reader import TreeReader
+from dhtchat.records.kinds import TREE_KINDS, SoftRecord, place_of
 from dhtchat.runtime import Runtime
 
 
@@ -15,9 +17,14 @@ class Publisher:
     """`run` is the task; it is woken whenever there is something new to say."""
 
     def __init__(
-        self, replicas: Replicas, runtime: Runtime, spawn: Callable[[Coroutine[Any, Any, None]], object]
+        self,
+        replicas: Replicas,
+        trees: TreeReader,
+        runtime: Runtime,
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
         self._replicas = replicas
+        self._placer = Placer(replicas, trees)
         self._runtime = runtime
         self._spawn = spawn
         self._announcer = Announcer(runtime.jitter)
@@ -63,10 +70,15 @@ class Publisher:
         if announcement is None:
             return
         goodbye = self._make(announcement, gone=True)
-        key = goodbye.body.place(goodbye.key)
+        depth = announcement.depth or 0
+        key = place_of(goodbye, depth)
+        assert key is not None
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._replicas.store_at_all(announcement.holders, key, goodbye.raw))
-            group.create_task(self._replicas.put(goodbye))
+            group.create_task(
+                self._replicas.store_at_all(announcement.holders, key, goodbye.raw, depth=depth, lives=depth)
+            )
+            for copy in sorted({depth, *announcement.copies}):
+                group.create_task(self._replicas.put(goodbye, depth=copy, lives=max(depth, copy)))
 
     async def drop_all(self, timeout_s: float) -> None:
         """All goodbyes at once, for no longer than `timeout_s`."""
@@ -80,19 +92,35 @@ class Publisher:
     async def _publish(self, announcement: Announcement) -> None:
         record = self._make(announcement)
         self.on_published(record)
-        if announcement.direct_left > 0:
-            key = record.body.place(record.key)
-            outcomes = await self._replicas.store_at_all(announcement.holders, key, record.raw)
-            if all(outcome.holds for outcome in outcomes):
-                announcement.direct_left -= 1
-                return
-        report, outcomes = await self._replicas.put(record)
+        if await self._repeat(announcement, record):
+            return
+        report, outcomes = await self._put(announcement, record)
         # A replica that knows a later one of ours, from an earlier run with a faster clock, hides what we say now.
         if self._announcer.learn_sequence(report.newest_sequence, self._runtime.clock.wall()):
             if not self._announcer.is_current(announcement):
                 return
-            _, outcomes = await self._replicas.put(self._make(announcement))
+            _, outcomes = await self._put(announcement, self._make(announcement))
         self._announcer.published(announcement, self._holders(outcomes), self._now_s())
+
+    async def _repeat(self, announcement: Announcement, record: SoftRecord) -> bool:
+        """A refresh without a search: at those who hold it, where it lives. Whether that was enough."""
+        depth = announcement.depth
+        if announcement.direct_left <= 0 or depth is None:
+            return False
+        key = place_of(record, depth)
+        assert key is not None
+        outcomes = await self._replicas.store_at_all(announcement.holders, key, record.raw, depth=depth, lives=depth)
+        if not all(outcome.holds and not outcome.standing.split for outcome in outcomes):
+            return False
+        announcement.direct_left -= 1
+        await self._placer.speak(announcement, record, outcomes)
+        return True
+
+    async def _put(self, announcement: Announcement, record: SoftRecord) -> tuple[PutReport, list[Outcome]]:
+        if isinstance(record.body, TREE_KINDS):
+            return await self._placer.place(announcement, record)
+        announcement.depth = 0
+        return await self._replicas.put(record)
 
     def _holders(self, outcomes: list[Outcome]) -> tuple[Contact, ...]:
         """Other nodes only: with nobody but ourselves it is not published."""

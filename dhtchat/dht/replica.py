@@ -6,7 +6,8 @@ from typing import cast
 
 from dhtchat.dht.claiming import VoteKeeper
 from dhtchat.dht.opener import RecordOpener
-from dhtchat.dht.storage import HeldEntry, Kept, RecordStorage
+from dhtchat.dht.storage import HeldEntry, Kept, RecordStorage, Standing
+from dhtchat.dht.tending import TreeKeeper
 from dhtchat.ids import RecordKey
 from dhtchat.parameters import NetworkParameters
 from dhtchat.records.acceptance import Reason, Verdict, judge
@@ -21,6 +22,7 @@ class OwnReplica:
         self,
         storage: RecordStorage,
         votes: VoteKeeper,
+        trees: TreeKeeper,
         opener: RecordOpener,
         *,
         parameters: NetworkParameters,
@@ -28,6 +30,7 @@ class OwnReplica:
     ) -> None:
         self._storage = storage
         self._votes = votes
+        self._trees = trees
         self._opener = opener
         self._parameters = parameters
         self._clock = clock
@@ -40,15 +43,29 @@ class OwnReplica:
         """Those alive behind the entry id `after`, by entry id."""
         return self._storage.entries(key, kind, after)
 
+    def below(self, key: RecordKey) -> tuple[str, ...] | None:
+        """Leaves below a node of a tree that has split; None when it has not, or is none."""
+        return self._storage.below(key)
+
+    def standing(self, key: RecordKey, raw: bytes) -> Standing:
+        """How a record that was just offered stands in its tree."""
+        record = self._opener.open(raw)
+        return (
+            Standing()
+            if record is None or is_durable(record)
+            else self._storage.standing(key, cast(SoftRecord, record))
+        )
+
     def offer(
-        self, key: RecordKey, raw: bytes, remaining_s: float | None = None
+        self, key: RecordKey, raw: bytes, remaining_s: float | None = None, *, depth: int = 0, lives: int = 0
     ) -> "Kept | asyncio.Future[Kept] | None":
-        """What becomes of a record: known at once, once the vote is fixed, or None when too many stores wait for that."""
+        """What becomes of a record: known at once, once the vote is fixed, or None when too many stores wait for that.
+        `depth`, `lives`: see `wire.Store`."""
         record = self._opener.open(raw)
         if record is None:
             return Kept(Verdict.REFUSED, Reason.MALFORMED, 0)
         if not is_durable(record):
-            return self._storage.offer_entry(key, cast(SoftRecord, record), remaining_s)
+            return self._offer_entry(key, cast(SoftRecord, record), remaining_s, depth=depth, lives=max(depth, lives))
         judgement = judge(record, None, key=key, now_s=self._clock.wall(), parameters=self._parameters)
         if not judgement.accepted:
             return Kept(Verdict.REFUSED, judgement.reason, 0)
@@ -56,3 +73,16 @@ class OwnReplica:
             return None
         answer = self._votes.offer(key, cast(DurableRecord, record))
         return answer.result() if answer.done() and not answer.cancelled() else answer
+
+    def _offer_entry(
+        self, key: RecordKey, record: SoftRecord, remaining_s: float | None, *, depth: int, lives: int
+    ) -> Kept | None:
+        new = not self._storage.knows(key)
+        if new and depth:
+            if self._trees.is_misplaced(key):
+                return Kept(Verdict.REFUSED, Reason.NO_NODE, 0)
+            if self._trees.is_busy():
+                return None
+        kept = self._storage.offer_entry(key, record, remaining_s, depth=depth, lives=lives, hidden=new and depth > 0)
+        self._trees.look_into(key, record, depth, lives, new=new)
+        return kept

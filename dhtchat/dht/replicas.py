@@ -5,6 +5,7 @@ given it in the background (read repair), as the signed bytes it came in.
 """
 
 import asyncio
+import contextlib
 from bisect import bisect_left
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine, Iterable, Sequence
@@ -16,8 +17,9 @@ from dhtchat.dht.crawler import Found, Question
 from dhtchat.dht.opener import RecordOpener
 from dhtchat.dht.protocol import ClaimsFound, Declined, DhtProtocol
 from dhtchat.dht.replica import OwnReplica
-from dhtchat.dht.sets import SetMerge, SetReading
-from dhtchat.dht.storage import HeldEntry, Kept, claim_of
+from dhtchat.dht.sets import NodeMerge, NodeReading, SetReading
+from dhtchat.dht.storage import HeldEntry, Kept, Standing, claim_of
+from dhtchat.dht.tending import Votes
 from dhtchat.dht.wire import MS_PER_S
 from dhtchat.errors import NetworkTrouble
 from dhtchat.ids import RecordKey, distance
@@ -25,11 +27,12 @@ from dhtchat.limits import (
     REPAIRS_OPEN_MAX,
     REPAIRS_PER_READ_MAX,
     REPAIRS_REMEMBERED_MAX,
+    SET_PAGES_MAX,
     SOFT_REPLICAS,
 )
 from dhtchat.parameters import NetworkParameters
 from dhtchat.records.acceptance import Reason, Verdict
-from dhtchat.records.kinds import DurableRecord, Record, SoftRecord, is_durable
+from dhtchat.records.kinds import DurableRecord, Record, SoftRecord, is_durable, place_of
 from dhtchat.runtime import Runtime
 
 
@@ -73,6 +76,7 @@ class Outcome(NamedTuple):
 
     contact: Contact
     kept: Kept | None
+    standing: Standing = Standing()
 
     @property
     def holds(self) -> bool:
@@ -83,6 +87,35 @@ class Repair(NamedTuple):
     contact: Contact
     record: Record
     remaining_s: float | None
+    depth: int = 0
+
+
+class _Gist(NamedTuple):
+    """By which it is told whether replicas say the same of a node: the versions of its entries, and whether it has split."""
+
+    digests: frozenset[bytes] = frozenset()
+    split: bool = False
+
+
+class _Node(NamedTuple):
+    """What one replica says of a node of a tree, or of a plain set: its entries, verified and judged."""
+
+    held: list[HeldEntry]
+    split: bool
+    below: tuple[str, ...]
+
+    @property
+    def gist(self) -> _Gist:
+        return _Gist(frozenset(held.record.digest for held in self.held), self.split)
+
+
+def _vote(split: bool, *, holds: bool) -> Votes:
+    """Of one replica."""
+    return Votes(split, holds and not split, 1)
+
+
+def _sum(votes: Iterable[Votes]) -> Votes:
+    return Votes(*map(sum, zip(Votes(), *votes, strict=True)))
 
 
 class Replicas:
@@ -155,33 +188,56 @@ class Replicas:
         raw: bytes,
         remaining_s: float | None = None,
         *,
+        depth: int = 0,
+        lives: int = 0,
         tries: int | None = None,
     ) -> Outcome:
-        """Store at one of them, which may be ourselves."""
+        """Store at one of them, which may be ourselves. `depth`, `lives`: see `wire.Store`."""
         try:
             if self.is_us(contact):
-                return Outcome(contact, await self._store_here(key, raw, remaining_s))
-            return Outcome(contact, await self._protocol.call_store(contact, key, raw, remaining_s, tries=tries))
+                kept = await self._store_here(key, raw, remaining_s, depth=depth, lives=lives)
+                return Outcome(contact, kept, self._own.standing(key, raw))
+            answer = await self._protocol.call_store_in_tree(
+                contact, key, raw, remaining_s, depth=depth, lives=lives, tries=tries
+            )
+            return Outcome(contact, *answer)
         except NetworkTrouble:
             return Outcome(contact, None)
 
     async def store_at_all(
-        self, contacts: tuple[Contact, ...], key: RecordKey, raw: bytes, *, tries: int | None = None
+        self,
+        contacts: tuple[Contact, ...],
+        key: RecordKey,
+        raw: bytes,
+        *,
+        depth: int = 0,
+        lives: int = 0,
+        tries: int | None = None,
     ) -> list[Outcome]:
         """At all at once; silence of one does not hold up the others."""
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self.store(contact, key, raw, tries=tries)) for contact in contacts]
+            tasks = [
+                group.create_task(self.store(contact, key, raw, depth=depth, lives=lives, tries=tries))
+                for contact in contacts
+            ]
         return [task.result() for task in tasks]
 
-    async def put(self, record: Record, *, tries: int | None = None) -> tuple[PutReport, list[Outcome]]:
+    async def put(
+        self, record: Record, *, depth: int = 0, lives: int = 0, tries: int | None = None
+    ) -> tuple[PutReport, list[Outcome]]:
         """Search for the replicas of a record and store it at all of them."""
-        key = record.body.place(record.key)
+        key = place_of(record, depth)
+        assert key is not None
         replicas = await self.nearest(key, self.count_for(record), careful=is_durable(record))
-        outcomes = await self.store_at_all(replicas.contacts, key, record.raw, tries=tries)
+        outcomes = await self.store_at_all(
+            replicas.contacts, key, record.raw, depth=depth, lives=max(depth, lives), tries=tries
+        )
         return report_of(outcomes, replicas.silent), outcomes
 
-    async def _store_here(self, key: RecordKey, raw: bytes, remaining_s: float | None) -> Kept:
-        kept = self._own.offer(key, raw, remaining_s)
+    async def _store_here(
+        self, key: RecordKey, raw: bytes, remaining_s: float | None, *, depth: int, lives: int
+    ) -> Kept:
+        kept = self._own.offer(key, raw, remaining_s, depth=depth, lives=lives)
         if isinstance(kept, asyncio.Future):
             await asyncio.wait((kept,))
             kept = None if kept.cancelled() else kept.result()
@@ -263,43 +319,88 @@ class Replicas:
         return list(firsts.values()), closer
 
     async def read_set(self, key: RecordKey, kind: str) -> SetReading:
-        """The living entries; replicas that lag get what they lack.
+        """The living entries; replicas that lag get what they lack."""
+        return (await self.read_node(key, kind)).reading
+
+    async def read_node(
+        self, key: RecordKey, kind: str, prefix: str = "", *, pages: int = SET_PAGES_MAX
+    ) -> NodeReading:
+        """The node of a tree with this prefix, or a plain set: the living entries, and whether it has split. Of what is
+        left over in a node that has split nothing is repaired: it shall end. `pages`: not all of it from each replica.
 
         The question goes along with the search, and both end when more than half of the nearest have said the same.
         """
-        said: dict[Contact, tuple[list[HeldEntry], float]] = {}
+        depth = len(prefix)
+        said: dict[Contact, tuple[_Node, float]] = {}
         """And when."""
 
         async def ask(contact: Contact) -> Sequence[Contact]:
-            entries, closer = await self._protocol.call_find_entries(contact, key, kind)
-            offered = ((entry.record, entry.remaining_ms / MS_PER_S) for entry in entries)
-            said[contact] = self._believed(offered, key, kind), self._runtime.clock.monotonic()
-            return closer
+            answer = await self._protocol.call_find_entries(contact, key, kind, pages=pages)
+            offered = ((entry.record, entry.remaining_ms / MS_PER_S) for entry in answer.held)
+            node = _Node(self._believed(offered, key, kind, depth), answer.split, answer.below)
+            said[contact] = node, self._runtime.clock.monotonic()
+            return answer.closer
 
         def agreed(settled: list[Contact]) -> bool:
-            same = Counter(
-                frozenset(held.record.digest for held in said[contact][0]) for contact in settled if contact in said
-            )
-            return any(digests and 2 * times > SOFT_REPLICAS for digests, times in same.items())
+            same = Counter(said[contact][0].gist for contact in settled if contact in said)
+            return any(gist != _Gist() and 2 * times > SOFT_REPLICAS for gist, times in same.items())
 
         found = await self._crawl(key, SOFT_REPLICAS, question=Question(ask, agreed), hasty=True)
-        merge = SetMerge()
+        merge = NodeMerge(prefix)
         merge.on_silence(found.silent)
         now_s = self._runtime.clock.monotonic()
         for contact in self._with_us(found.nearest, key, SOFT_REPLICAS):
-            if self.is_us(contact):
-                own = [(held.record.raw, held.remaining_s) for held in self._own.entries(key, kind)]
-                merge.on_answer(contact, self._believed(own, key, kind), now_s)
-            else:
-                merge.on_answer(contact, *said[contact])
-        self._repair(key, [Repair(*lack) for lack in merge.lacks(now_s)], again=False)
-        return merge.reading(now_s)
+            node, at_s = (self._node_here(key, kind, depth), now_s) if self.is_us(contact) else said[contact]
+            merge.on_node(contact, node.held, node.split, node.below, now_s=at_s)
+        reading = merge.node(now_s)
+        if not reading.split and pages == SET_PAGES_MAX:
+            self._repair(key, [Repair(*lack, depth) for lack in merge.lacks(now_s)], again=False)
+        return reading
 
-    def _believed(self, offered: Iterable[tuple[bytes, float]], key: RecordKey, kind: str) -> list[HeldEntry]:
+    async def count_votes(self, key: RecordKey, kind: str, near: bool) -> Votes:
+        """Whether the other replicas of a node of a tree say that it has split. `near`: of those we know without a search,
+        one try each. Else the question goes along with a search, which ends when more than half of them say the same."""
+        votes: dict[Contact, Votes] = {}
+
+        async def ask(contact: Contact) -> Sequence[Contact]:
+            answer = await self._protocol.call_find_entries(contact, key, kind, pages=1, quick=near)
+            votes[contact] = _vote(answer.split, holds=bool(answer.held))
+            return answer.closer
+
+        async def ask_near(contact: Contact) -> None:
+            with contextlib.suppress(NetworkTrouble):
+                await ask(contact)
+
+        def agreed(settled: list[Contact]) -> bool:
+            said = _sum(votes[contact] for contact in settled if contact in votes)
+            return 2 * max(said.split, said.leaf) > SOFT_REPLICAS
+
+        if near:
+            async with asyncio.TaskGroup() as group:
+                for contact in self.nearest_known(key, SOFT_REPLICAS):
+                    if not self.is_us(contact):  # we ask because we do not know
+                        group.create_task(ask_near(contact))
+            return _sum(votes.values())
+        found = await self._crawl(key, SOFT_REPLICAS, question=Question(ask, agreed), hasty=True)
+        replicas = self._with_us(found.nearest, key, SOFT_REPLICAS)
+        return _sum(self._own_vote(key, kind) if self.is_us(contact) else votes[contact] for contact in replicas)
+
+    def _own_vote(self, key: RecordKey, kind: str) -> Votes:
+        return _vote(self._own.below(key) is not None, holds=any(True for _ in self._own.entries(key, kind)))
+
+    def _node_here(self, key: RecordKey, kind: str, depth: int) -> "_Node":
+        """As we hold it ourselves."""
+        offered = [(held.record.raw, held.remaining_s) for held in self._own.entries(key, kind)]
+        below = self._own.below(key)
+        return _Node(self._believed(offered, key, kind, depth), below is not None, below or ())
+
+    def _believed(
+        self, offered: Iterable[tuple[bytes, float]], key: RecordKey, kind: str, depth: int
+    ) -> list[HeldEntry]:
         """Signed bytes and what is left of their life: those that hold."""
         held = []
         for raw, remaining_s in offered:
-            record = self._opener.open_for(raw, key)
+            record = self._opener.open_for(raw, key, depth)
             if record is not None and kind == record.body.KIND:
                 held.append(HeldEntry(cast(SoftRecord, record), remaining_s))
         return held
@@ -328,7 +429,9 @@ class Replicas:
 
     async def _give(self, key: RecordKey, repair: Repair) -> None:
         try:
-            await self.store(repair.contact, key, repair.record.raw, repair.remaining_s)
+            await self.store(
+                repair.contact, key, repair.record.raw, repair.remaining_s, depth=repair.depth, lives=repair.depth
+            )
             self._protocol.statistics["repaired"] += 1
         finally:
             self._repairs_open -= 1

@@ -1,9 +1,12 @@
 """What the replicas of a set say, put together. Pure: time is an argument."""
 
+from collections import Counter
+from collections.abc import Callable
 from typing import NamedTuple
 
 from dhtchat.dht.contact import Contact
 from dhtchat.dht.storage import HeldEntry
+from dhtchat.limits import TREE_WITNESSES
 from dhtchat.records.kinds import SoftRecord
 
 
@@ -13,6 +16,26 @@ class SetReading(NamedTuple):
     entries: tuple[SoftRecord, ...]
     asked: int
     answered: int
+
+
+class Span(NamedTuple):
+    """The first and the last leaf below one child of a node that has split, where somebody is: prefixes of items."""
+
+    first: str
+    last: str
+
+
+class NodeReading(NamedTuple):
+    """What the replicas of a node of a tree say. `reading`: its entries; those left over, when it has split. `below`: the
+    living children, in order; only of a node that has split."""
+
+    reading: SetReading
+    split: bool
+    below: tuple[Span, ...] = ()
+
+    @property
+    def entries(self) -> tuple[SoftRecord, ...]:
+        return self.reading.entries
 
 
 class Lack(NamedTuple):
@@ -64,6 +87,52 @@ class SetMerge:
             for entry_id, best in self._best.items()
             if best.ends_at_s > now_s and _lags(held.get(entry_id), best.record)
         ]
+
+
+class NodeMerge(SetMerge):
+    """Besides, for the node of a tree with this prefix: whether it has split, by the majority of those who hold anything of
+    it, and what is below."""
+
+    def __init__(self, prefix: str = "") -> None:
+        super().__init__()
+        self._prefix = prefix
+        self._split_votes = 0
+        self._leaf_votes = 0
+        self._spans: dict[str, list[Span]] = {}
+        """What the replicas say of each child."""
+
+    def on_node(
+        self, contact: Contact, held: list[HeldEntry], split: bool, below: tuple[str, ...], *, now_s: float
+    ) -> None:
+        """An answer. `below` is as the replica names it: what cannot be below this node is passed over."""
+        self.on_answer(contact, held, now_s)
+        self._split_votes += split
+        self._leaf_votes += not split and bool(held)
+        depth = len(self._prefix)
+        children: dict[str, list[str]] = {}
+        for leaf in below if split else ():
+            if leaf.startswith(self._prefix) and len(leaf) > depth:
+                children.setdefault(leaf[: depth + 1], []).append(leaf)
+        for child, leaves in children.items():
+            self._spans.setdefault(child, []).append(Span(min(leaves), max(leaves)))
+
+    def node(self, now_s: float) -> NodeReading:
+        """All answers put together. One that says alone that somebody is below a child is not believed, or a single liar
+        could send readers from one empty place to the next."""
+        split = self._split_votes > self._leaf_votes
+        witnesses = min(TREE_WITNESSES, self._split_votes)
+        below = tuple(
+            Span(_most_said([span.first for span in spans], min), _most_said([span.last for span in spans], max))
+            for _, spans in sorted(self._spans.items())
+            if split and len(spans) >= witnesses
+        )
+        return NodeReading(self.reading(now_s), split, below)
+
+
+def _most_said(leaves: list[str], choose: Callable[[list[str]], str]) -> str:
+    counted = Counter(leaves)
+    most = max(counted.values())
+    return choose([leaf for leaf, count in counted.items() if count == most])
 
 
 def _lags(held: SoftRecord | None, best: SoftRecord) -> bool:

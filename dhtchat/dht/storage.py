@@ -26,16 +26,23 @@ from dhtchat.ids import RecordKey
 from dhtchat.limits import (
     CLAIMS_PER_NAME_MAX,
     DEVICES_PER_OWNER_MAX,
+    INNER_ENTRIES_MAX,
+    LEAF_ENTRIES_MAX,
     LISTINGS_PER_OWNER_MAX,
     SEQUENCES_REMEMBERED_MAX,
     SET_ENTRIES_MAX,
+    SPLIT_KEPT_S,
+    SPLITS_MAX,
+    SPOKESMEN_PER_SIDE,
     STORAGE_BYTES_MAX,
     STORAGE_ENTRIES_MAX,
     STORAGE_SWEEP_S,
+    TREE_DEPTH_MAX,
+    TREE_NAME_DIGITS,
 )
 from dhtchat.parameters import NetworkParameters
 from dhtchat.records.acceptance import Judgement, Reason, Verdict, judge
-from dhtchat.records.kinds import DurableRecord, Record, SoftRecord, is_durable, open_record
+from dhtchat.records.kinds import TREE_KINDS, DurableRecord, Record, SoftRecord, is_durable, open_record
 from dhtchat.records.listing import RoomListing
 from dhtchat.records.soft import dies_at, forgotten_at
 from dhtchat.runtime import Clock
@@ -63,6 +70,23 @@ class Kept(NamedTuple):
     sequence: int
 
 
+class Standing(NamedTuple):
+    """How a record stands in its tree. `split`: the node it was offered to has split. `edge`: it is among the first or the
+    last there."""
+
+    split: bool = False
+    edge: bool = False
+
+
+class Mortal(NamedTuple):
+    """A record to be handed on, and the Unix time at which it dies (None for a durable one); its place in a tree."""
+
+    record: DurableRecord | SoftRecord
+    dies_at_s: float | None = None
+    depth: int = 0
+    lives: int = 0
+
+
 class HeldEntry(NamedTuple):
     """A soft record and what is left of its life."""
 
@@ -73,12 +97,14 @@ class HeldEntry(NamedTuple):
 class _Entry:
     """A soft record on the shelf."""
 
-    __slots__ = ("dies_at_s", "received_at_s", "record")
+    __slots__ = ("dies_at_s", "item", "lives", "received_at_s", "record")
 
-    def __init__(self, record: SoftRecord, received_at_s: float, dies_at_s: float) -> None:
+    def __init__(self, record: SoftRecord, received_at_s: float, dies_at_s: float, lives: int = 0) -> None:
         self.record = record
         self.received_at_s = received_at_s
         self.dies_at_s = dies_at_s
+        self.lives = lives
+        self.item = item_of(record)
 
 
 class _Memory(NamedTuple):
@@ -89,9 +115,15 @@ class _Memory(NamedTuple):
 
 
 class _EntrySet:
-    """All entries under one key."""
+    """All entries under one key. In a tree it is a node, `depth` digits below the root."""
 
-    def __init__(self) -> None:
+    def __init__(self, depth: int = 0) -> None:
+        self.depth = depth
+        self.split = False
+        """For good, or until nobody was below it for SPLIT_KEPT_S."""
+        self.touched_at_s = 0.0
+        self.hidden = False
+        """Not served until we know that the tree reaches down to here."""
         self.entries: dict[bytes, _Entry] = {}
         self.order: list[bytes] = []
         """Entry ids, sorted: what pages go by."""
@@ -122,6 +154,7 @@ class RecordStorage(IStorage):
         self._count = 0
         self._bytes = 0
         self._memories = 0
+        self._splits = 0
         self._swept_at_s = clock.wall()
         self._database = None if path is None else _open_database(path)
         if self._database is not None:
@@ -197,58 +230,169 @@ class RecordStorage(IStorage):
 
     # --- entries ------------------------------------------------------------------------------------------------------
 
-    def offer_entry(self, key: RecordKey, record: SoftRecord, remaining_s: float | None = None) -> Kept:
-        """Keep it if it may be kept. `remaining_s`: the life that was left where it comes from."""
+    def offer_entry(
+        self,
+        key: RecordKey,
+        record: SoftRecord,
+        remaining_s: float | None = None,
+        *,
+        depth: int = 0,
+        lives: int = 0,
+        hidden: bool = False,
+    ) -> Kept:
+        """Keep it if it may be kept. `remaining_s`: the life that was left where it comes from. `depth`, `lives`: see
+        `wire.Store`. `hidden`: a set that is new with it is not served until `reveal`."""
         now_s = self._clock.wall()
         self._sweep_now_and_then(now_s)
-        shelf = self._sets.get(key) or _EntrySet()
+        shelf = self._sets.get(key) or _EntrySet(depth)
+        shelf.hidden |= hidden and key not in self._sets
         entry_id = record.body.entry_id(record.key)
         existing = self._alive(shelf, entry_id, now_s)
         memory = shelf.memories.get(entry_id, _Memory(0, 0))
-        judgement = self._judge(record, existing.record if existing else None, key, remembered_sequence=memory.sequence)
+        judgement = self._judge(
+            record, existing.record if existing else None, key, remembered_sequence=memory.sequence, depth=depth
+        )
         if not judgement.accepted:
             return self._refused(
                 judgement.reason, max(memory.sequence, existing.record.body.sequence if existing else 0)
             )
         body = record.body
+        shelf.touched_at_s = now_s
         dies_at_s = dies_at(body.issued_at_s, body.ttl_s, now_s, remaining_s)
         if existing and judgement.verdict is Verdict.SAME:
             # The same bytes again, perhaps from their owner after a hand-off: no longer than from the first receipt.
             first_s = dies_at(body.issued_at_s, body.ttl_s, existing.received_at_s)
             existing.dies_at_s = max(existing.dies_at_s, min(first_s, dies_at_s))
             return Kept(Verdict.SAME, Reason.NONE, body.sequence)
-        if existing is None and not self._make_place(shelf, entry_id, record):
-            return self._refused(Reason.FULL, memory.sequence)
+        if existing and shelf.split and lives <= shelf.depth:
+            # Left over from before the split. Its owner has gone further down, and this copy shall end.
+            dies_at_s, lives = min(dies_at_s, existing.dies_at_s), existing.lives
+        if existing is None:
+            if entry_id not in shelf.memories and self._memories >= SEQUENCES_REMEMBERED_MAX:
+                return self._refused(Reason.FULL, memory.sequence)
+            if shelf.split and not self._may_speak(shelf, record, lives, now_s):
+                return self._refused(Reason.SPLIT, memory.sequence)
+            refusal = self._make_place(shelf, record)
+            if refusal is not Reason.NONE:
+                return self._refused(refusal, memory.sequence)
         self._sets[key] = shelf
         self._account_for([existing.record] if existing else (), -1)
         self._account_for([record], +1)
-        shelf.put(entry_id, _Entry(record, now_s, dies_at_s))
+        shelf.put(entry_id, _Entry(record, now_s, dies_at_s, lives))
         until_s = max(memory.until_s, forgotten_at(body.issued_at_s, body.ttl_s))
         self._memories += entry_id not in shelf.memories
         shelf.memories[entry_id] = _Memory(body.sequence, until_s)
+        if shelf.split:
+            self._dismiss_spokesmen(shelf, now_s)
         return Kept(judgement.verdict, Reason.NONE, body.sequence)
 
     def entries(self, key: RecordKey, kind: str, after: bytes = b"") -> Iterator[HeldEntry]:
-        """Those alive behind the entry id `after`, by entry id. Tombstones too: readers hide older copies with them."""
+        """Those alive behind the entry id `after`, by entry id. Tombstones too: readers hide older copies with them. Of a
+        node that has split, those that were there before."""
         now_s = self._clock.wall()
         shelf = self._sets.get(key)
-        if shelf is None:
+        if shelf is None or shelf.hidden:
             return
         for entry_id in shelf.order[bisect.bisect_right(shelf.order, after) :]:
             entry = shelf.entries[entry_id]
+            if shelf.split and entry.lives > shelf.depth:
+                continue
             if entry.dies_at_s > now_s and kind == entry.record.body.KIND:
                 yield HeldEntry(entry.record, entry.dies_at_s - now_s)
+
+    # --- trees --------------------------------------------------------------------------------------------------------
+
+    def knows(self, key: RecordKey) -> bool:
+        """Whether there is a set, or was until a moment ago."""
+        return key in self._sets
+
+    def reveal(self, key: RecordKey) -> None:
+        """The tree does reach down to here."""
+        if key in self._sets:
+            self._sets[key].hidden = False
+
+    def discard(self, key: RecordKey) -> None:
+        """It does not."""
+        shelf = self._sets.pop(key, None)
+        if shelf is not None:
+            self._account_for([entry.record for entry in shelf.entries.values()], -1)
+            self._memories -= len(shelf.memories)
+            self._splits -= shelf.split
+
+    def has_split(self, key: RecordKey) -> bool:
+        shelf = self._sets.get(key)
+        return shelf is not None and shelf.split
+
+    def mark_split(self, key: RecordKey) -> None:
+        """The others say that it has; nothing for a set of which we hold nothing."""
+        shelf = self._sets.get(key)
+        if shelf is not None and not shelf.split and shelf.depth < TREE_DEPTH_MAX and self._splits < SPLITS_MAX:
+            shelf.split = True
+            self._splits += 1
+            self._dismiss_spokesmen(shelf, self._clock.wall())
+
+    def below(self, key: RecordKey) -> tuple[str, ...] | None:
+        """Leaves below a node that has split, where somebody is: the first and the last of each child, sorted. None for
+        any other set. Who is left over here is on the way to a leaf one deeper."""
+        shelf = self._sets.get(key)
+        if shelf is None or not shelf.split or shelf.hidden:
+            return None
+        found: dict[str, list[str]] = {}
+        for entry in self._living(shelf, self._clock.wall()):
+            leaf = entry.item[: max(shelf.depth + 1, min(entry.lives, TREE_NAME_DIGITS))]  # so all fit one page
+            found.setdefault(entry.item[shelf.depth], []).append(leaf)
+        return tuple(sorted(leaf for leaves in found.values() for leaf in {min(leaves), max(leaves)}))
+
+    def standing(self, key: RecordKey, record: SoftRecord) -> Standing:
+        """Of a record in its tree, as this replica sees it."""
+        shelf = self._sets.get(key)
+        entry = shelf.entries.get(record.body.entry_id(record.key)) if shelf else None
+        if shelf is None or not item_of(record):
+            return Standing()
+        # What is left over speaks for nobody: it will be back as a spokesman.
+        here = entry is not None and (not shelf.split or entry.lives > shelf.depth)
+        return Standing(shelf.split, here and entry in _edges(self._speakers(shelf, self._clock.wall())))
+
+    def _living(self, shelf: _EntrySet, now_s: float) -> list[_Entry]:
+        return [e for e in shelf.entries.values() if e.dies_at_s > now_s and not e.record.body.gone]
+
+    def _speakers(self, shelf: _EntrySet, now_s: float) -> list[_Entry]:
+        """Those among whom the first and the last are to be found: all of a leaf, the spokesmen of a node that has split."""
+        return [e for e in self._living(shelf, now_s) if not shelf.split or e.lives > shelf.depth]
+
+    def _may_speak(self, shelf: _EntrySet, record: SoftRecord, lives: int, now_s: float) -> bool:
+        """Whether it would be among the first or the last of its child."""
+        if lives <= shelf.depth or record.body.gone:
+            return False
+        newcomer = _Entry(record, now_s, now_s, lives)
+        same = [e for e in self._speakers(shelf, now_s) if e.item[shelf.depth] == newcomer.item[shelf.depth]]
+        return newcomer in _edges([*same, newcomer])
+
+    def _dismiss_spokesmen(self, shelf: _EntrySet, now_s: float) -> None:
+        """Those whose place another has taken."""
+        by_child: dict[str, list[_Entry]] = {}
+        for entry in self._speakers(shelf, now_s):
+            by_child.setdefault(entry.item[shelf.depth], []).append(entry)
+        for entries in by_child.values():
+            if len(entries) > 2 * SPOKESMEN_PER_SIDE:
+                for entry in set(entries) - set(_edges(entries)):
+                    self._account_for([shelf.remove(entry.record.body.entry_id(entry.record.key)).record], -1)
 
     def entry_keys(self) -> list[RecordKey]:
         """The sets of which something is held."""
         return [key for key, shelf in self._sets.items() if shelf.entries]
 
-    def mortal_entries(self, key: RecordKey) -> list[tuple[SoftRecord, float]]:
-        """Those alive of one set, each with the Unix time at which it dies."""
+    def mortal_entries(self, key: RecordKey) -> list[Mortal]:
+        """Those alive of one set."""
         now_s = self._clock.wall()
         shelf = self._sets.get(key)
-        held = shelf.entries.values() if shelf else ()
-        return [(entry.record, entry.dies_at_s) for entry in held if entry.dies_at_s > now_s]
+        if shelf is None:
+            return []
+        return [
+            Mortal(entry.record, entry.dies_at_s, shelf.depth, entry.lives)
+            for entry in shelf.entries.values()
+            if entry.dies_at_s > now_s
+        ]
 
     def sweep(self) -> None:
         """Remove what has died and forget what need not be remembered."""
@@ -261,7 +405,9 @@ class RecordStorage(IStorage):
                 if memory.until_s <= now_s and entry_id not in shelf.entries:
                     del shelf.memories[entry_id]
                     self._memories -= 1
-            if not shelf.entries and not shelf.memories:
+            kept_split = shelf.split and now_s - shelf.touched_at_s < SPLIT_KEPT_S
+            if not shelf.entries and not shelf.memories and not kept_split:
+                self._splits -= shelf.split
                 del self._sets[key]
 
     def _sweep_now_and_then(self, now_s: float) -> None:
@@ -276,24 +422,35 @@ class RecordStorage(IStorage):
             return None
         return entry
 
-    def _make_place(self, shelf: _EntrySet, entry_id: bytes, record: SoftRecord) -> bool:
-        """Room for one more entry within all bounds: per owner the oldest goes, a full set gives up a tombstone."""
-        if entry_id not in shelf.memories and self._memories >= SEQUENCES_REMEMBERED_MAX:
-            return False
+    def _make_place(self, shelf: _EntrySet, record: SoftRecord) -> Reason:
+        """Room for one more entry within all bounds, or why there is none. Per owner the oldest goes, a full set gives up a
+        tombstone, a full leaf of a tree splits."""
         of_owner = [other for other, entry in shelf.entries.items() if entry.record.key == record.key]
         per_owner = LISTINGS_PER_OWNER_MAX if isinstance(record.body, RoomListing) else DEVICES_PER_OWNER_MAX
+        in_tree = bool(item_of(record))
+        entries_max = (INNER_ENTRIES_MAX if shelf.split else LEAF_ENTRIES_MAX) if in_tree else SET_ENTRIES_MAX
         given_up: bytes | None = None
         if len(of_owner) >= per_owner:
             given_up = min(of_owner, key=lambda other: _age(shelf.entries[other].record))
             if _age(record) < _age(shelf.entries[given_up].record):
-                return False  # or old entries could be replayed to push out the living
-        elif len(shelf.entries) >= SET_ENTRIES_MAX:
-            given_up = next((other for other, entry in shelf.entries.items() if entry.record.body.gone), None)
+                return Reason.FULL  # or old entries could be replayed to push out the living
+        elif len(shelf.entries) >= entries_max:
+            now_s = self._clock.wall()
+            dispensable = (
+                o for o, e in shelf.entries.items() if e.record.body.gone or (in_tree and e.dies_at_s <= now_s)
+            )
+            given_up = next(dispensable, None)
+            if given_up is None and in_tree and not shelf.split and shelf.depth < TREE_DEPTH_MAX:
+                if self._splits >= SPLITS_MAX:
+                    return Reason.FULL
+                shelf.split = True
+                self._splits += 1
+                return Reason.SPLIT
             if given_up is None:
-                return False
+                return Reason.FULL
         if given_up is not None:
             self._account_for([shelf.remove(given_up).record], -1)
-        return self._make_room(len(record.raw), durable=False)
+        return Reason.NONE if self._make_room(len(record.raw), durable=False) else Reason.FULL
 
     # --- both ---------------------------------------------------------------------------------------------------------
 
@@ -312,7 +469,7 @@ class RecordStorage(IStorage):
         self._bytes += sign * sum(len(record.raw) for record in records)
 
     def _judge(
-        self, record: Record, existing: Record | None, key: RecordKey, *, remembered_sequence: int = 0
+        self, record: Record, existing: Record | None, key: RecordKey, *, remembered_sequence: int = 0, depth: int = 0
     ) -> Judgement:
         judgement = judge(
             record,
@@ -321,6 +478,7 @@ class RecordStorage(IStorage):
             now_s=self._clock.wall(),
             parameters=self._parameters,
             remembered_sequence=remembered_sequence,
+            depth=depth,
         )
         if judgement.reused_sequence:
             self.statistics["reused-sequence"] += 1
@@ -372,7 +530,7 @@ class RecordStorage(IStorage):
         for key, records in self._claims.items():
             yield from ((key, record.raw) for record in records)
         for key in self.entry_keys():
-            yield from ((key, record.raw) for record, _ in self.mortal_entries(key))
+            yield from ((key, mortal.record.raw) for mortal in self.mortal_entries(key))
 
 
 def _place_of(record: DurableRecord, held: list[DurableRecord]) -> int | None:
@@ -384,6 +542,17 @@ def _place_of(record: DurableRecord, held: list[DurableRecord]) -> int | None:
 def claim_of(record: DurableRecord) -> bytes:
     """Claim id of a durable record."""
     return record.body.claim_id(record.key)
+
+
+def item_of(record: SoftRecord) -> str:
+    """Where it stands in its tree; empty for what lies in a plain set."""
+    return record.body.item(record.key) if isinstance(record.body, TREE_KINDS) else ""
+
+
+def _edges(entries: list[_Entry]) -> list[_Entry]:
+    """The first and the last, in the order of the tree."""
+    ordered = sorted(entries, key=lambda entry: entry.item)
+    return [*ordered[:SPOKESMEN_PER_SIDE], *ordered[SPOKESMEN_PER_SIDE:][-SPOKESMEN_PER_SIDE:]]
 
 
 def _age(record: SoftRecord) -> tuple[bool, int, int]:

@@ -15,7 +15,7 @@ from dhtchat.dht.announcer import Schedule
 from dhtchat.dht.claiming import VoteKeeper, rivals
 from dhtchat.dht.contact import Contact
 from dhtchat.dht.replicas import Replicas
-from dhtchat.dht.storage import RecordStorage, claim_of
+from dhtchat.dht.storage import Mortal, RecordStorage, claim_of
 from dhtchat.ids import RecordKey, distance
 from dhtchat.limits import (
     HANDOFF_CONTACTS_MAX,
@@ -32,11 +32,7 @@ from dhtchat.limits import (
     UPKEEP_RESTART_S,
 )
 from dhtchat.parameters import NetworkParameters
-from dhtchat.records.kinds import DurableRecord, SoftRecord
 from dhtchat.runtime import Runtime
-
-Mortal = tuple[DurableRecord | SoftRecord, float | None]
-"""A record and the Unix time at which it dies; None for a durable one."""
 
 
 class Upkeep:
@@ -115,11 +111,11 @@ class Upkeep:
 
         async def give(key: RecordKey, share: list[Mortal]) -> None:
             nonlocal gone
-            for record, dies_at_s in share:
+            for record, dies_at_s, depth, lives in share:
                 remaining_s = None if dies_at_s is None else dies_at_s - self._runtime.clock.wall()
                 if gone or (remaining_s is not None and remaining_s <= 0):
                     continue
-                outcome = await self._replicas.store(contact, key, record.raw, remaining_s)
+                outcome = await self._replicas.store(contact, key, record.raw, remaining_s, depth=depth, lives=lives)
                 gone |= outcome.kept is None
             room.release()
 
@@ -136,9 +132,9 @@ class Upkeep:
     def _shares(self) -> Iterator[tuple[RecordKey, int, Callable[[RecordKey], list[Mortal]]]]:
         """All we hold, key by key: how many nodes should hold it, and what it is."""
         for key in self._storage.claim_keys():
-            yield key, self._parameters.k, lambda key: [(record, None) for record in self._storage.claims(key)]
+            yield key, self._parameters.k, lambda key: [Mortal(record) for record in self._storage.claims(key)]
         for key in self._storage.entry_keys():
-            yield key, SOFT_REPLICAS, lambda key: [*self._storage.mortal_entries(key)]
+            yield key, SOFT_REPLICAS, self._storage.mortal_entries
 
     def _is_ours_to_give(self, key: RecordKey, newcomer: Contact, count: int) -> bool:
         """Whether the newcomer should hold it, and we are the nearest of those who may be expected to hold it already:

@@ -18,6 +18,7 @@ from dhtchat.dht.contact import PACKED_CONTACT_LENGTHS, Contact, callable_contac
 from dhtchat.errors import MalformedMessage
 from dhtchat.ids import KEY_BYTES
 from dhtchat.limits import (
+    BELOW_MAX,
     CLAIMS_PER_NAME_MAX,
     DATAGRAM_ID_BYTES,
     ENTRY_ID_BYTES_MAX,
@@ -29,6 +30,7 @@ from dhtchat.limits import (
     RECORD_BYTES_MAX,
     SOFT_TTL_S_MAX,
     TOKEN_BYTES,
+    TREE_DEPTH_MAX,
 )
 from dhtchat.records.acceptance import Reason, Verdict
 
@@ -57,6 +59,9 @@ EntryCursor = Annotated[bytes, Meta(max_length=ENTRY_ID_BYTES_MAX)]
 KindName = Annotated[str, Meta(max_length=16)]
 RemainingMs = Annotated[int, Meta(ge=0, le=SOFT_TTL_S_MAX * MS_PER_S)]
 """Milliseconds, not a float: no NaN and no infinity can come in, and it is half as long."""
+
+Depth = Annotated[int, Meta(ge=0, le=TREE_DEPTH_MAX)]
+Prefix = Annotated[str, Meta(max_length=TREE_DEPTH_MAX, pattern=r"^[0-9a-f]*\Z")]
 
 
 class _Message(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -90,7 +95,7 @@ class FindClaims(Request, frozen=True, tag="find_claims"):
 
 class FindEntries(Request, frozen=True, tag="find_entries"):
     """Which entries of this set do you hold behind the one named `after`? Answered by `Entries`, or by `Nodes` near `key`
-    when there are none and `after` is empty."""
+    when there are none, `after` is empty and it is no node of a tree that has split."""
 
     key: Target
     kind: KindName
@@ -98,11 +103,17 @@ class FindEntries(Request, frozen=True, tag="find_entries"):
 
 
 class Store(Request, frozen=True, tag="store"):
-    """Keep this. `remaining_ms`: what is left of a soft record's life when it is handed on. Answered by `Stored`."""
+    """Keep this. `remaining_ms`: what is left of a soft record's life when it is handed on. Answered by `Stored`.
+
+    `depth`: how far below the root of a tree `key` lies. `lives`: how far below it the record itself lives; it is more
+    when the record is to be a spokesman (docs/protocol.md, "Trees of sets").
+    """
 
     key: Target
     record: RecordBytes
     remaining_ms: RemainingMs | None
+    depth: Depth = 0
+    lives: Depth = 0
 
 
 class Leaving(Request, frozen=True, tag="leaving"):
@@ -159,18 +170,30 @@ class Entry(_Message, frozen=True):
 
 
 class Entries(Answer, frozen=True, tag="entries"):
-    """One page. `following`: where the next one starts (the `after` to ask with); empty at the end."""
+    """One page. `following`: where the next one starts (the `after` to ask with); empty at the end.
+
+    `split`: this node of a tree has split. `below`, on the first page: leaves in which there is somebody, the first and
+    the last of each child.
+    """
 
     entries: Annotated[list[Entry], Meta(max_length=PAGE_BYTES_MAX)]
     following: EntryCursor
+    split: bool = False
+    below: Annotated[tuple[Prefix, ...], Meta(max_length=BELOW_MAX)] = ()
 
 
 class Stored(Answer, frozen=True, tag="stored"):
-    """What became of a record, and the sequence number of what is held now in its place."""
+    """What became of a record, and the sequence number of what is held now in its place.
+
+    `split`: this node of a tree has split. `edge`: the record is among the first or the last here, and should be shown to
+    the node above.
+    """
 
     verdict: Verdict
     reason: Reason
     sequence: Annotated[int, Meta(ge=0, le=2**62)]
+    split: bool = False
+    edge: bool = False
 
 
 class Refusal(StrEnum):

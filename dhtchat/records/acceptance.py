@@ -12,7 +12,7 @@ from dhtchat.limits import CLOCK_SKEW_S
 from dhtchat.parameters import NetworkParameters
 from dhtchat.records.account import Account
 from dhtchat.records.claims import work_bits
-from dhtchat.records.kinds import Record
+from dhtchat.records.kinds import Record, place_of
 from dhtchat.records.room import RoomGenesis
 from dhtchat.records.soft import forgotten_at
 
@@ -40,6 +40,10 @@ class Reason(StrEnum):
     """Older than what is there, or no newer than what was there and died."""
     OTHER_CLAIM = "other-claim"
     """Compared with a record of another claim or entry: those do not replace each other."""
+    SPLIT = "split"
+    """Said by the storage: this node of a tree has split, the record lives further down."""
+    NO_NODE = "no-node"
+    """Said by the storage: the tree does not reach down to here, the record lives further up."""
     FULL = "full"
     """Said by the storage, not by `judge`: no room for this owner, key or network."""
     MALFORMED = "malformed"
@@ -69,14 +73,15 @@ def judge(
     now_s: float,
     parameters: NetworkParameters,
     remembered_sequence: int = 0,
+    depth: int = 0,
 ) -> Judgement:
     """Judge `incoming` for storage or belief under `key` at Unix time `now_s`.
 
-    `existing`: what the same claim or entry holds now. `remembered_sequence`: the highest sequence seen of it, when the
+    `depth`: how far below the root of its tree `key` lies. `existing`: what the same claim or entry holds now. `remembered_sequence`: the highest sequence seen of it, when the
     record itself has died since.
     """
     body = incoming.body
-    if body.place(incoming.key) != key:
+    if place_of(incoming, depth) != key:
         return _refuse(Reason.WRONG_PLACE)
     if isinstance(body, Account | RoomGenesis):
         needed = parameters.proof_of_work_bits if isinstance(body, Account) else parameters.room_proof_of_work_bits

@@ -3,6 +3,7 @@
 import functools
 
 from dhtchat.errors import MalformedRecord
+from dhtchat.ids import RecordKey
 from dhtchat.limits import RECORD_BYTES_MAX, RECORDS_OPENED_CACHED_MAX
 from dhtchat.records.account import Account
 from dhtchat.records.envelope import Signed, open_signed, peek_envelope
@@ -19,6 +20,8 @@ Record = DurableRecord | SoftRecord
 
 DURABLE_KINDS = (Account, RoomGenesis)
 SOFT_KINDS = (Presence, Membership, UserListing, RoomListing)
+TREE_KINDS = (Membership, UserListing, RoomListing)
+"""Soft kinds of which the entries lie in trees, not in one set."""
 _BY_NAME = {kind.KIND: kind for kind in (*DURABLE_KINDS, *SOFT_KINDS)}
 
 
@@ -39,3 +42,10 @@ def open_record(raw: bytes, network_id: bytes) -> Record:
 
 def is_durable(record: Record) -> bool:
     return isinstance(record.body, DURABLE_KINDS)
+
+
+def place_of(record: Record, depth: int = 0) -> RecordKey | None:
+    """Where a record lies; in a tree, `depth` digits below the root. None when there is no such place."""
+    if isinstance(record.body, TREE_KINDS):
+        return record.body.place(record.key, depth)
+    return None if depth else record.body.place(record.key)

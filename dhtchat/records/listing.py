@@ -1,23 +1,22 @@
-"""Directory entries: who is online, and which rooms there are. Soft; plain sets for now.
+"""Directory entries: who is online, and which rooms there are. Soft; in trees by name (`tree.py`).
 
 A listing is a hint: whoever shows it checks the name against the account or the genesis first.
 """
 
-import functools
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
-from dhtchat.ids import RecordKey, is_folded_name, is_folded_room, labelled_hash
+from dhtchat.ids import RecordKey, is_folded_name, is_folded_room
 from dhtchat.limits import (
     NAME_CHARACTERS_MAX,
-    NODE_ID_BYTES,
     ROOM_NAME_CHARACTERS_MAX,
     TOPIC_BYTES_MAX,
     TOPIC_CHARACTERS_MAX,
 )
 from dhtchat.records.envelope import Body, Key, Sequence, UnixSeconds
 from dhtchat.records.soft import TtlSeconds
+from dhtchat.records.tree import Tree, item_by_name
 
 
 class UserListing(Body, frozen=True):
@@ -37,8 +36,14 @@ class UserListing(Body, frozen=True):
         if not is_folded_name(self.name):
             raise ValueError(f"{self.name!a} is no user name")
 
-    def place(self, key: bytes) -> RecordKey:
-        return user_directory_key()
+    def tree(self) -> Tree:
+        return USERS
+
+    def item(self, key: bytes) -> str:
+        return item_by_name(self.name, key, self.device)
+
+    def place(self, key: bytes, depth: int = 0) -> RecordKey:
+        return USERS.key(self.item(key)[:depth])
 
     def entry_id(self, key: bytes) -> bytes:
         return key + self.device
@@ -64,20 +69,30 @@ class RoomListing(Body, frozen=True):
         if len(self.topic.encode()) > TOPIC_BYTES_MAX:
             raise ValueError("the topic is too long")
 
-    def place(self, key: bytes) -> RecordKey:
-        return room_directory_key()
+    def tree(self) -> Tree:
+        return ROOMS
+
+    def item(self, key: bytes) -> str:
+        return item_by_name(self.name, key, self.room)
+
+    def place(self, key: bytes, depth: int = 0) -> RecordKey:
+        return ROOMS.key(self.item(key)[:depth])
 
     def entry_id(self, key: bytes) -> bytes:
         return key + self.room
 
 
-@functools.cache
+USERS: Final = Tree(UserListing.KIND, (b"directory", b"users"))
+"""Where everybody who is online is listed."""
+ROOMS: Final = Tree(RoomListing.KIND, (b"directory", b"rooms"))
+"""Where the public rooms are listed."""
+
+
 def user_directory_key() -> RecordKey:
-    """Where everybody who is online is listed."""
-    return RecordKey(labelled_hash("key", b"directory", b"users")[:NODE_ID_BYTES])
+    """The root of the directory of those who are online."""
+    return USERS.key()
 
 
-@functools.cache
 def room_directory_key() -> RecordKey:
-    """Where the public rooms are listed."""
-    return RecordKey(labelled_hash("key", b"directory", b"rooms")[:NODE_ID_BYTES])
+    """The root of the directory of public rooms."""
+    return ROOMS.key()

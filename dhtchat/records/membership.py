@@ -1,14 +1,14 @@
-"""Who is in a room. Soft; one entry per device of a member, under the room's id."""
+"""Who is in a room. Soft; one entry per device of a member, in a tree of the room's own by the member's key (`tree.py`)."""
 
-import functools
 from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
-from dhtchat.ids import RecordKey, RoomId, is_folded_name, labelled_hash
-from dhtchat.limits import NAME_CHARACTERS_MAX, NODE_ID_BYTES, PLACES_CACHED
+from dhtchat.ids import RecordKey, RoomId, is_folded_name
+from dhtchat.limits import NAME_CHARACTERS_MAX
 from dhtchat.records.envelope import Body, Key, Sequence, UnixSeconds
 from dhtchat.records.soft import TtlSeconds
+from dhtchat.records.tree import Tree, item_by_owner
 
 
 class Membership(Body, frozen=True):
@@ -28,14 +28,24 @@ class Membership(Body, frozen=True):
         if not is_folded_name(self.name):
             raise ValueError(f"{self.name!a} is no user name")
 
-    def place(self, key: bytes) -> RecordKey:
-        return membership_key(RoomId(self.room))
+    def tree(self) -> Tree:
+        return members_of(RoomId(self.room))
+
+    def item(self, key: bytes) -> str:
+        return item_by_owner(key, self.device)
+
+    def place(self, key: bytes, depth: int = 0) -> RecordKey:
+        return self.tree().key(self.item(key)[:depth])
 
     def entry_id(self, key: bytes) -> bytes:
         return key + self.device
 
 
-@functools.lru_cache(maxsize=PLACES_CACHED)
-def membership_key(room: RoomId) -> RecordKey:
+def members_of(room: RoomId) -> Tree:
     """Where the members of a room are listed."""
-    return RecordKey(labelled_hash("key", b"membership", room)[:NODE_ID_BYTES])
+    return Tree(Membership.KIND, (b"membership", room))
+
+
+def membership_key(room: RoomId) -> RecordKey:
+    """The root of that."""
+    return members_of(room).key()

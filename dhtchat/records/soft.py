@@ -24,7 +24,7 @@ class SoftBody(Protocol):
     @property
     def gone(self) -> bool: ...
     def place(self, key: bytes) -> RecordKey:
-        """The set it belongs to, given the key that signed it."""
+        """The set it belongs to, given the key that signed it; the root, when that is a tree."""
 
     def entry_id(self, key: bytes) -> bytes:
         """Which entry of the set it is: a new version replaces the one with the same id."""

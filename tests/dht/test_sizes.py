@@ -7,6 +7,7 @@ from dhtchat.dht.contact import contact_at, pack_contact, pack_endpoint
 from dhtchat.ids import KEY_BYTES, Endpoint
 from dhtchat.limits import (
     AMPLIFICATION_MAX,
+    BELOW_MAX,
     DATAGRAM_ID_BYTES,
     ENTRY_ID_BYTES_MAX,
     FIND_REPLY_CONTACTS_MAX,
@@ -18,6 +19,8 @@ from dhtchat.limits import (
     SEALED_HEADER_BYTES,
     SOFT_TTL_S_MAX,
     STORE_OVERHEAD_BYTES,
+    TREE_DEPTH_MAX,
+    TREE_NAME_DIGITS,
     UDP_PAYLOAD_BYTES_MAX,
 )
 from dhtchat.records.acceptance import Reason, Verdict
@@ -36,13 +39,14 @@ LARGEST: list[wire.Message] = [
     wire.FindNode(NODE),
     wire.FindClaims(NODE, 3),
     wire.FindEntries(NODE, "x" * 16, bytes(ENTRY_ID_BYTES_MAX)),
-    wire.Store(NODE, RECORD, LONGEST_MS),
+    wire.Store(NODE, RECORD, LONGEST_MS, TREE_DEPTH_MAX, TREE_DEPTH_MAX),
     wire.Pong(),
     wire.Greeting(pack_endpoint(V6)),
     wire.Nodes([pack_contact(contact_at(KEY, V6))] * FIND_REPLY_CONTACTS_MAX),
     wire.Claims(False, 4, [bytes(PAGE_BYTES_MAX // 2 - 3)] * 2),
-    wire.Entries([wire.Entry(bytes(PAGE_BYTES_MAX // 8 - 8), LONGEST_MS)] * 8, bytes(ENTRY_ID_BYTES_MAX)),
-    wire.Stored(Verdict.REFUSED, Reason.FROM_THE_FUTURE, 2**62),
+    wire.Entries([wire.Entry(bytes(PAGE_BYTES_MAX // 8 - 8), LONGEST_MS)] * 8, bytes(ENTRY_ID_BYTES_MAX), True),
+    wire.Entries([], bytes(ENTRY_ID_BYTES_MAX), True, ("f" * TREE_NAME_DIGITS,) * BELOW_MAX),
+    wire.Stored(Verdict.REFUSED, Reason.FROM_THE_FUTURE, 2**62, True, True),
     wire.Refused(wire.Refusal.UNPROVED),
 ]
 
@@ -61,13 +65,18 @@ def test_what_answers_a_hello_is_not_much_longer() -> None:
 
 
 def test_the_overhead_of_a_store_is_what_limits_says() -> None:
-    largest = wire.encode(ID, wire.NO_TOKEN, wire.Store(NODE, RECORD, LONGEST_MS))
+    largest = wire.encode(ID, wire.NO_TOKEN, wire.Store(NODE, RECORD, LONGEST_MS, TREE_DEPTH_MAX, TREE_DEPTH_MAX))
     assert len(largest) - len(RECORD) + SEALED_HEADER_BYTES == STORE_OVERHEAD_BYTES
 
 
 def test_one_record_of_the_largest_size_fits_a_page() -> None:
     assert wire.encoded_size(wire.Entry(RECORD, LONGEST_MS)) <= PAGE_BYTES_MAX
     assert wire.encoded_size(RECORD) <= PAGE_BYTES_MAX
+
+
+def test_the_leaves_a_split_node_names_leave_room_for_some_entries() -> None:
+    """At their largest, with what is around them, they are less than a page: the reader always gets on."""
+    assert wire.encoded_size(("f" * TREE_NAME_DIGITS,) * BELOW_MAX) < PAGE_BYTES_MAX
 
 
 def test_pages_are_as_full_as_the_list_above_assumes() -> None:

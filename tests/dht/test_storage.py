@@ -198,14 +198,16 @@ def test_a_person_may_keep_more_rooms_listed_than_devices(storage: RecordStorage
     assert len(list(storage.entries(room_directory_key(), "room-listing"))) == 3 * DEVICES_PER_OWNER_MAX
 
 
-def test_a_full_set_takes_no_more(storage: RecordStorage, clock: FixedClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage_module, "SET_ENTRIES_MAX", 3)
+def test_a_full_leaf_splits_and_takes_no_more(
+    storage: RecordStorage, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage_module, "LEAF_ENTRIES_MAX", 3)
     lobby = RoomId(bytes(32))
     kept = [
         storage.offer_entry(membership_key(lobby), membership(key_of(seed), lobby, 1, clock.wall()))
         for seed in range(5)
     ]
-    assert [one.reason for one in kept] == [Reason.NONE] * 3 + [Reason.FULL] * 2
+    assert [one.reason for one in kept] == [Reason.NONE] * 3 + [Reason.SPLIT] * 2
 
 
 def test_pages_go_by_entry_id_and_leave_nothing_out(storage: RecordStorage, clock: FixedClock) -> None:

@@ -1,0 +1,163 @@
+"""Reads directories and memberships over the network: leaf by leaf, a range, a sample. Whom to ask says `directory.py`."""
+
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import NamedTuple
+
+from dhtchat.dht.directory import LeafSearch, Next, Skeleton, first_of, following
+from dhtchat.dht.replicas import Replicas
+from dhtchat.dht.sets import NodeReading
+from dhtchat.limits import PAGE_LOOKUPS_MAX, SAMPLE_READS_MAX, SET_PAGES_MAX, TREE_DEPTH_MAX, TREES_KNOWN_MAX
+from dhtchat.records.kinds import SoftRecord
+from dhtchat.records.tree import DIGITS, Tree
+from dhtchat.runtime import Runtime
+
+FIRST_ITEM = "0" * TREE_DEPTH_MAX
+LAST_ITEM = "f" * TREE_DEPTH_MAX
+
+
+class Page(NamedTuple):
+    """One leaf: its prefix, who is in it, in order, and how many lookups it took."""
+
+    leaf: str
+    entries: tuple[SoftRecord, ...]
+    lookups: int
+    answered: bool = True
+
+
+class TreeReading(NamedTuple):
+    """Entries in order. `complete`: these are all there are in the range. `whole`: the tree is one leaf, and this is it.
+    `estimate`: how many there are in the tree, as far as a sample can tell."""
+
+    entries: tuple[SoftRecord, ...]
+    complete: bool
+    whole: bool
+    answered: bool
+    estimate: int
+
+
+class TreeReader:
+    """What is read is remembered for a moment, so that the next question begins further down."""
+
+    def __init__(self, replicas: Replicas, runtime: Runtime) -> None:
+        self._replicas = replicas
+        self._runtime = runtime
+        self._skeletons: OrderedDict[Tree, Skeleton] = OrderedDict()
+        self.lookups = 0
+        """Nodes of trees asked for since the start."""
+
+    async def find(self, tree: Tree, item: str, *, pages: int = SET_PAGES_MAX) -> Page:
+        """The leaf of an item: a jump. `pages`: how many of each node, for who wants to know where it is and no more."""
+        skeleton = self._skeleton(tree)
+        search = LeafSearch(item, skeleton)
+        before = self.lookups
+        node: NodeReading | None = None
+        while search.ask is not None:
+            asked = search.ask
+            node = await self._read(tree, asked, skeleton, pages)
+            if not node.reading.answered:
+                return Page(asked, (), self.lookups - before, answered=False)
+            search.on_answer(node)
+            node = None if node.split else node
+        assert search.leaf is not None
+        held = list(node.entries) if node is not None else []
+        return Page(search.leaf, self._sorted(held, skeleton, search.leaf), self.lookups - before)
+
+    async def pages(self, tree: Tree, first: str = FIRST_ITEM, last: str = LAST_ITEM) -> AsyncIterator[Page]:
+        """The leaf of `first`, even if nobody is in it, then every leaf with somebody in it, as far as that of `last`."""
+        page = await self.find(tree, first)
+        while True:
+            yield page
+            if not page.answered:
+                return
+            skeleton = self._skeleton(tree)
+            before = self.lookups
+            leaf: str | None = page.leaf
+            while True:  # until a leaf has somebody in it: hints may be old
+                assert leaf is not None
+                leaf = await self._next(tree, leaf, skeleton, lookups_max=None)
+                if leaf is None or leaf > last:
+                    return
+                leaf, node = await self._descend(tree, leaf, skeleton)
+                entries = self._sorted(list(node.entries), skeleton, leaf)
+                if entries or not node.reading.answered:
+                    break
+            # What the next page needs is asked for now, as far as this one has cost little.
+            await self._next(tree, leaf, skeleton, lookups_max=PAGE_LOOKUPS_MAX - (self.lookups - before))
+            page = Page(leaf, entries, self.lookups - before, answered=node.reading.answered > 0)
+
+    async def read_range(self, tree: Tree, first: str, last: str, count: int) -> TreeReading:
+        """The first `count` entries from one item to another."""
+        found: list[SoftRecord] = []
+        answered = complete = True
+        whole = False
+        async with aclosing(self.pages(tree, first, last)) as pages:  # type: ignore[type-var]
+            async for page in pages:
+                answered = answered and page.answered
+                whole = page.answered and not page.leaf
+                found += [entry for entry in page.entries if first <= entry.body.item(entry.key) <= last]  # type: ignore[union-attr]
+                if len(found) > count:
+                    complete = False
+                    break
+        entries = tuple(first_of(found, count))
+        return TreeReading(entries, complete and answered, whole, answered, len(entries))
+
+    async def sample(self, tree: Tree, count: int) -> TreeReading:
+        """Everybody, when the tree is one leaf; else those of leaves chosen by chance until they are `count`, and how many
+        there are in all if the others are as full."""
+        found: list[SoftRecord] = []
+        weights: list[int] = []
+        for _ in range(SAMPLE_READS_MAX):
+            item = "".join(self._runtime.random.choice(DIGITS) for _ in range(TREE_DEPTH_MAX))
+            page = await self.find(tree, item)
+            if not page.answered:
+                break
+            if not page.leaf:
+                return TreeReading(page.entries, True, True, True, len(page.entries))
+            found += page.entries
+            weights.append(len(page.entries) * len(DIGITS) ** len(page.leaf))
+            if len(found) >= count:
+                break
+        entries = tuple(first_of(found, len(found)))
+        estimate = max(len(entries), sum(weights) // len(weights)) if weights else 0
+        return TreeReading(entries, False, False, bool(weights), estimate)
+
+    async def _next(self, tree: Tree, leaf: str, skeleton: Skeleton, *, lookups_max: int | None) -> str | None:
+        """The first leaf behind this one; None at the end, and when `lookups_max` do not tell."""
+        barren: frozenset[str] = frozenset()
+        asked = 0
+        while True:
+            step: Next = following(leaf, skeleton, barren=barren, asked=asked)
+            if step.ask is None or (lookups_max is not None and asked >= lookups_max):
+                return step.leaf
+            node = await self._read(tree, step.ask, skeleton, SET_PAGES_MAX)
+            if not node.split:
+                barren |= {step.ask}
+            asked += 1
+
+    async def _descend(self, tree: Tree, leaf: str, skeleton: Skeleton) -> tuple[str, NodeReading]:
+        """Read a leaf; where it has split since, the first below it."""
+        while True:
+            node = await self._read(tree, leaf, skeleton, SET_PAGES_MAX)
+            if not node.split or not node.below:
+                return leaf, node if not node.split else node._replace(reading=node.reading._replace(entries=()))
+            leaf = node.below[0].first
+
+    async def _read(self, tree: Tree, prefix: str, skeleton: Skeleton, pages: int) -> NodeReading:
+        self.lookups += 1
+        node = await self._replicas.read_node(tree.key(prefix), tree.kind, prefix, pages=pages)
+        skeleton.learn(prefix, node, self._runtime.clock.monotonic())
+        return node
+
+    def _sorted(self, held: list[SoftRecord], skeleton: Skeleton, leaf: str) -> tuple[SoftRecord, ...]:
+        everybody = [*held, *skeleton.leftovers(leaf)]
+        return tuple(first_of(everybody, len(everybody)))
+
+    def _skeleton(self, tree: Tree) -> Skeleton:
+        skeleton = self._skeletons.setdefault(tree, Skeleton())
+        self._skeletons.move_to_end(tree)
+        if len(self._skeletons) > TREES_KNOWN_MAX:
+            self._skeletons.popitem(last=False)
+        skeleton.forget_old(self._runtime.clock.monotonic())
+        return skeleton
