@@ -381,6 +381,8 @@ PEOPLE_POLL_PER_ENTRY_S: Final = 0.5
 entry there, so that the cost of knowing who is there does not grow with their number. Our guess."""
 NOTICED_PEOPLE_MAX: Final = 30
 """Up to so many people online everybody's coming and going is told; above it that of contacts and room mates. Our guess."""
+CROWD_POLL_S: Final = 90.0
+"""How often the directory is read above that number: who comes and goes is not told any more, but contacts are."""
 RECONCILE_GRACE_S: Final = 3.0
 """What a neighbour announced this recently is kept although the replicas do not list it yet. Our guess."""
 LINK_GRACE_S: Final = 5.0

@@ -72,6 +72,7 @@ from dhtchat.history.store import HistoryStore, keep_fact
 from dhtchat.ids import Endpoint, Login, PeerId, fingerprint, fold_name, fold_room, fold_room_meant, parse_login
 from dhtchat.limits import (
     ANTI_ENTROPY_INTERVAL_S,
+    CROWD_POLL_S,
     FIRST_COMPARISON_S,
     FLUSH_TIMEOUT_S,
     GOODBYE_TIMEOUT_S,
@@ -447,6 +448,8 @@ class ChatNode:
         while True:
             now_s = self._core.now_s()
             every_s = PEOPLE_POLL_S + PEOPLE_POLL_PER_ENTRY_S * self._directory_size
+            if self._directory_size > NOTICED_PEOPLE_MAX:
+                every_s = CROWD_POLL_S
             if now_s - read_at_s >= self._runtime.jitter(SPLIT_KEPT_S if self._directory_split else every_s):
                 read_at_s = now_s
                 with contextlib.suppress(NetworkTrouble):
