@@ -19,7 +19,7 @@ from kademlia.node import Node
 from dhtchat.app.accounts import change_password
 from dhtchat.chat.events import MessageArrived, Parted, TopicChanged, Warned
 from dhtchat.crypto.identity import SigningKey
-from dhtchat.dht.storage import HeldEntry, Kept
+from dhtchat.dht.storage import HeldEntry, Kept, Standing
 from dhtchat.errors import NameTaken, WrongPassword
 from dhtchat.ids import Endpoint, Login, PeerId, RecordKey, RoomId, fingerprint
 from dhtchat.limits import LISTED_ROOMS_MAX, LISTINGS_PER_OWNER_MAX
@@ -313,8 +313,16 @@ class LyingReplica:
         found.sort(key=lambda held: held.record.body.entry_id(held.record.key))
         return [held for held in found if held.record.body.entry_id(held.record.key) > after]
 
-    def offer(self, key: RecordKey, raw: bytes, remaining_s: float | None = None) -> Kept:
+    def below(self, key: RecordKey) -> tuple[str, ...]:
+        return ("00", "ff")
+
+    def offer(
+        self, key: RecordKey, raw: bytes, remaining_s: float | None = None, *, depth: int = 0, lives: int = 0
+    ) -> Kept:
         return Kept(Verdict.NEW, Reason.NONE, 2**60)
+
+    def standing(self, key: RecordKey, raw: bytes) -> Standing:
+        return Standing(split=True, edge=True)
 
 
 async def test_a_node_that_lies_is_outvoted(tmp_path: Path, seed: int) -> None:
