@@ -7,7 +7,7 @@ other as always; only the way from the writer to its replicas is a function call
 import asyncio
 import random
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 from heapq import nsmallest
 from typing import Any
 
@@ -39,7 +39,7 @@ class _AtHand:
     def __init__(self, nodes: Sequence[DhtNode]) -> None:
         by_number = {int.from_bytes(node.node_id, "big"): node for node in nodes}
 
-        @lru_cache(maxsize=None)
+        @cache
         def nearest(key: RecordKey) -> tuple[DhtNode, ...]:
             number = int.from_bytes(key, "big")
             return tuple(by_number[n] for n in nsmallest(SOFT_REPLICAS, by_number, key=lambda n: n ^ number))
@@ -117,7 +117,7 @@ class Laying:
             name, device = writer.announcement.slot, writer.key.public
             body = UserListing(name, device, False, writer.sequence, issued_at_s, ttl_s, False)
             writer.record = sign_body(body, writer.key, self._parameters.network_id)
-            while not await self._is_kept(writer.announcement, writer.record):
+            while not await self._is_kept(writer.announcement, writer.record):  # noqa: ASYNC110 - a try each time
                 await asyncio.sleep(2.0)
             if number % _TOGETHER == 0:
                 await asyncio.sleep(0.5)

@@ -862,7 +862,9 @@ class ChatNode:
             ]
         core.emit(Users(users=sorted(entries, key=lambda entry: entry.name)))
         if more:
-            core.emit(Notice(message=f"these are the first {len(listed)}: ask for more with the start of a name, /users al"))
+            core.emit(
+                Notice(message=f"these are the first {len(listed)}: ask for more with the start of a name, /users al")
+            )
 
     async def _listed_under(self, prefix: str) -> tuple[dict[PeerId, str], bool]:
         """The first of those listed under names that begin so, and whether there are more."""

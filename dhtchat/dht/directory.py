@@ -138,7 +138,10 @@ def following(leaf: str, skeleton: Skeleton, *, barren: frozenset[str] = frozens
         inside = leaf.startswith(last) and leaf != last and skeleton.get(last) is None and last not in barren
         return inside or _is_behind(last, leaf)
 
-    low, high = -1, len(leaf)  # in the node at depth `low` there is something behind the leaf, in that at `high` nothing
+    low, high = (
+        -1,
+        len(leaf),
+    )  # in the node at depth `low` there is something behind the leaf, in that at `high` nothing
     for depth in range(len(leaf) - 1, -1, -1):
         inner = skeleton.get(leaf[:depth])
         if inner is not None and any(goes_on(span.last) for span in inner.below):

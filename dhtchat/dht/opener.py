@@ -31,9 +31,7 @@ class RecordOpener:
         record = self.open(raw)
         if record is None:
             return None
-        judgement = judge(
-            record, None, key=key, now_s=self._clock.wall(), parameters=self._parameters, depth=depth
-        )
+        judgement = judge(record, None, key=key, now_s=self._clock.wall(), parameters=self._parameters, depth=depth)
         if not judgement.accepted:
             self._statistics[f"record-dropped-{judgement.reason}"] += 1
             return None

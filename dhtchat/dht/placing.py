@@ -53,9 +53,7 @@ class Placer:
         found = await self._trees.find(record.body.tree(), record.body.item(record.key), pages=1)
         return max(depth + 1, len(found.leaf)) if found.answered else depth + 1
 
-    async def _speak(
-        self, announcement: Announcement, record: SoftRecord, depth: int, outcomes: list[Outcome]
-    ) -> None:
+    async def _speak(self, announcement: Announcement, record: SoftRecord, depth: int, outcomes: list[Outcome]) -> None:
         """Show it to the node above for as long as it is among the first or the last."""
         above = depth
         while above and _is_edge(outcomes):

@@ -50,7 +50,11 @@ class OwnReplica:
     def standing(self, key: RecordKey, raw: bytes) -> Standing:
         """How a record that was just offered stands in its tree."""
         record = self._opener.open(raw)
-        return Standing() if record is None or is_durable(record) else self._storage.standing(key, cast(SoftRecord, record))
+        return (
+            Standing()
+            if record is None or is_durable(record)
+            else self._storage.standing(key, cast(SoftRecord, record))
+        )
 
     def offer(
         self, key: RecordKey, raw: bytes, remaining_s: float | None = None, *, depth: int = 0, lives: int = 0
@@ -79,8 +83,6 @@ class OwnReplica:
                 return Kept(Verdict.REFUSED, Reason.NO_NODE, 0)
             if self._trees.is_busy():
                 return None
-        kept = self._storage.offer_entry(
-            key, record, remaining_s, depth=depth, lives=lives, hidden=new and depth > 0
-        )
+        kept = self._storage.offer_entry(key, record, remaining_s, depth=depth, lives=lives, hidden=new and depth > 0)
         self._trees.look_into(key, record, depth, lives, new=new)
         return kept

@@ -254,7 +254,9 @@ class Replicas:
         """The living entries; replicas that lag get what they lack."""
         return (await self.read_node(key, kind)).reading
 
-    async def read_node(self, key: RecordKey, kind: str, prefix: str = "", *, pages: int = SET_PAGES_MAX) -> NodeReading:
+    async def read_node(
+        self, key: RecordKey, kind: str, prefix: str = "", *, pages: int = SET_PAGES_MAX
+    ) -> NodeReading:
         """The node of a tree with this prefix, or a plain set: the living entries, and whether it has split. Of what is
         left over in a node that has split nothing is repaired: it shall end. `pages`: not all of it from each replica."""
         replicas = await self.nearest(key, SOFT_REPLICAS)

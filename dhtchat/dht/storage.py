@@ -432,7 +432,9 @@ class RecordStorage(IStorage):
                 return Reason.FULL  # or old entries could be replayed to push out the living
         elif len(shelf.entries) >= entries_max:
             now_s = self._clock.wall()
-            dispensable = (o for o, e in shelf.entries.items() if e.record.body.gone or (in_tree and e.dies_at_s <= now_s))
+            dispensable = (
+                o for o, e in shelf.entries.items() if e.record.body.gone or (in_tree and e.dies_at_s <= now_s)
+            )
             given_up = next(dispensable, None)
             if given_up is None and in_tree and not shelf.split and shelf.depth < TREE_DEPTH_MAX:
                 if self._splits >= SPLITS_MAX:

@@ -8,7 +8,14 @@ from typing import NamedTuple
 from dhtchat.dht.directory import LeafSearch, Next, Skeleton, first_of, following
 from dhtchat.dht.replicas import Replicas
 from dhtchat.dht.sets import NodeReading
-from dhtchat.limits import JUMP_LOOKUPS_MAX, PAGE_LOOKUPS_MAX, SAMPLE_READS_MAX, SET_PAGES_MAX, TREE_DEPTH_MAX, TREES_KNOWN_MAX
+from dhtchat.limits import (
+    JUMP_LOOKUPS_MAX,
+    PAGE_LOOKUPS_MAX,
+    SAMPLE_READS_MAX,
+    SET_PAGES_MAX,
+    TREE_DEPTH_MAX,
+    TREES_KNOWN_MAX,
+)
 from dhtchat.records.kinds import SoftRecord
 from dhtchat.records.tree import DIGITS, Tree
 from dhtchat.runtime import Runtime
@@ -115,6 +122,7 @@ class TreeReader:
         there are in all if the others are as full."""
         found: list[SoftRecord] = []
         weights: list[int] = []
+        seen: set[str] = set()
         for _ in range(SAMPLE_READS_MAX):
             item = "".join(self._runtime.random.choice(DIGITS) for _ in range(TREE_DEPTH_MAX))
             page = await self.find(tree, item)
@@ -122,7 +130,9 @@ class TreeReader:
                 break
             if not page.leaf:
                 return TreeReading(page.entries, True, True, True, len(page.entries))
-            found += page.entries
+            if page.leaf not in seen:
+                found += page.entries
+            seen.add(page.leaf)
             weights.append(len(page.entries) * len(DIGITS) ** len(page.leaf))
             if len(found) >= count:
                 break

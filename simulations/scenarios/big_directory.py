@@ -87,7 +87,9 @@ async def _play_directory(world: World, entries: int) -> None:
         "nodes": len(everybody),
         "largest_leaf": max(_sizes(everybody, split=False), default=0),
         "largest_inner": max(_sizes(everybody, split=True), default=0),
-        "leaves": len({key for node in everybody for key in node.storage.entry_keys() if not node.storage.has_split(key)}),
+        "leaves": len(
+            {key for node in everybody for key in node.storage.entry_keys() if not node.storage.has_split(key)}
+        ),
         "entries_per_node_median": median(held),
         "entries_per_node_max": max(held),
         "reads_per_node_median": median(asked),
@@ -148,7 +150,9 @@ async def _list_all(world: World, node: DhtNode, names: list[str]) -> None:
         "whole_list_s": world.loop.time() - started_s,
     }
     if sorted(listed) != names or not reading.complete:
-        world.recorder.violations.append(f"complete-list: {len(set(names) - set(listed))} of {len(names)} are not listed")
+        world.recorder.violations.append(
+            f"complete-list: {len(set(names) - set(listed))} of {len(names)} are not listed"
+        )
 
 
 def _entries_held(nodes: list[DhtNode]) -> list[int]:

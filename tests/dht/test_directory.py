@@ -122,7 +122,10 @@ def test_a_prefix_covers_the_names_that_begin_with_it_and_no_neighbours(name: st
 def test_every_leaf_is_found_from_nothing_and_listed_in_order(leaf_max: int, seed: int) -> None:
     source = random.Random(seed)
     model = Model(items_of(some_names(source, 400 if leaf_max < 128 else 3_000), source), leaf_max)
-    for item in [*source.sample(model.items, 100), *("".join(source.choices(DIGITS, k=TREE_DEPTH_MAX)) for _ in range(50))]:
+    for item in [
+        *source.sample(model.items, 100),
+        *("".join(source.choices(DIGITS, k=TREE_DEPTH_MAX)) for _ in range(50)),
+    ]:
         leaf = model.jump(item, Skeleton())
         assert leaf in model.leaves, seed
         assert item.startswith(leaf)

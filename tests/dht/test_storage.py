@@ -198,7 +198,9 @@ def test_a_person_may_keep_more_rooms_listed_than_devices(storage: RecordStorage
     assert len(list(storage.entries(room_directory_key(), "room-listing"))) == 3 * DEVICES_PER_OWNER_MAX
 
 
-def test_a_full_leaf_splits_and_takes_no_more(storage: RecordStorage, clock: FixedClock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_leaf_splits_and_takes_no_more(
+    storage: RecordStorage, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(storage_module, "LEAF_ENTRIES_MAX", 3)
     lobby = RoomId(bytes(32))
     kept = [
