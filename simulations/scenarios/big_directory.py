@@ -25,7 +25,7 @@ NODES = 100
 THOUSANDS = 1_000
 """From here on so many entries lie on bare nodes that nobody talks through; below, everybody is a person."""
 NODES_MAX = 300
-JUMPS = 200
+JUMPS = 100
 PAGES_PER_JUMP = 5
 LISTED_WHOLE_MAX = 20_000
 """Up to so many entries the whole list is read and compared."""
