@@ -130,6 +130,8 @@ TREE_KNOWN_S: Final = 30.0
 TREE_KNOWN_MAX: Final = 1_024
 TREES_KNOWN_MAX: Final = 32
 """Split nodes of one tree, and trees, of which a reader remembers that."""
+JUMP_LOOKUPS_MAX: Final = 6
+"""Up to so many lookups of a jump the node above the leaf is read as well, for who is left over there after a split."""
 PAGE_LOOKUPS_MAX: Final = 3
 """What a reader does for the next page, reading ahead included."""
 PLACINGS_MAX: Final = TREE_DEPTH_MAX + 8

@@ -204,7 +204,8 @@ class DhtNode:
         self.trees = TreeReader(self._replicas, runtime)
         """Reads directories and memberships."""
         self._publisher = Publisher(self._replicas, self.trees, runtime, self._spawn)
-        self._protocol.replica = own
+        self.replica = self._protocol.replica = own
+        """What it does as a replica, for the simulator."""
         self._protocol.on_entered = self._entered
         self._protocol.on_left = self._left
 

@@ -8,7 +8,14 @@ from typing import NamedTuple
 from dhtchat.dht.directory import LeafSearch, Next, Skeleton, first_of, following
 from dhtchat.dht.replicas import Replicas
 from dhtchat.dht.sets import NodeReading
-from dhtchat.limits import PAGE_LOOKUPS_MAX, SAMPLE_READS_MAX, SET_PAGES_MAX, TREE_DEPTH_MAX, TREES_KNOWN_MAX
+from dhtchat.limits import (
+    JUMP_LOOKUPS_MAX,
+    PAGE_LOOKUPS_MAX,
+    SAMPLE_READS_MAX,
+    SET_PAGES_MAX,
+    TREE_DEPTH_MAX,
+    TREES_KNOWN_MAX,
+)
 from dhtchat.records.kinds import SoftRecord
 from dhtchat.records.tree import DIGITS, Tree
 from dhtchat.runtime import Runtime
@@ -47,6 +54,10 @@ class TreeReader:
         self.lookups = 0
         """Nodes of trees asked for since the start."""
 
+    def forget(self) -> None:
+        """Begin anew with the next question."""
+        self._skeletons.clear()
+
     async def find(self, tree: Tree, item: str, *, pages: int = SET_PAGES_MAX) -> Page:
         """The leaf of an item: a jump. `pages`: how many of each node, for who wants to know where it is and no more."""
         skeleton = self._skeleton(tree)
@@ -61,6 +72,9 @@ class TreeReader:
             search.on_answer(node)
             node = None if node.split else node
         assert search.leaf is not None
+        above = search.leaf[:-1]
+        if search.leaf and skeleton.get(above) is None and self.lookups - before < JUMP_LOOKUPS_MAX:
+            await self._read(tree, above, skeleton, pages)  # who belongs here may be left over there
         held = list(node.entries) if node is not None else []
         return Page(search.leaf, self._sorted(held, skeleton, search.leaf), self.lookups - before)
 
@@ -108,6 +122,7 @@ class TreeReader:
         there are in all if the others are as full."""
         found: list[SoftRecord] = []
         weights: list[int] = []
+        seen: set[str] = set()
         for _ in range(SAMPLE_READS_MAX):
             item = "".join(self._runtime.random.choice(DIGITS) for _ in range(TREE_DEPTH_MAX))
             page = await self.find(tree, item)
@@ -115,7 +130,9 @@ class TreeReader:
                 break
             if not page.leaf:
                 return TreeReading(page.entries, True, True, True, len(page.entries))
-            found += page.entries
+            if page.leaf not in seen:
+                found += page.entries
+            seen.add(page.leaf)
             weights.append(len(page.entries) * len(DIGITS) ** len(page.leaf))
             if len(found) >= count:
                 break
@@ -137,7 +154,13 @@ class TreeReader:
             asked += 1
 
     async def _descend(self, tree: Tree, leaf: str, skeleton: Skeleton) -> tuple[str, NodeReading]:
-        """Read a leaf; where it has split since, the first below it."""
+        """Read a leaf; where it has split since, the first below it. The node above first: it knows best where the first
+        is, and who belongs into a leaf may be left over there."""
+        above = leaf[:-1]
+        if leaf and skeleton.get(above) is None:
+            node = await self._read(tree, above, skeleton, SET_PAGES_MAX)
+            if node.split and node.below:
+                leaf = node.below[0].first
         while True:
             node = await self._read(tree, leaf, skeleton, SET_PAGES_MAX)
             if not node.split or not node.below:

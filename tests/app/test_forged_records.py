@@ -19,7 +19,9 @@ from kademlia.node import Node
 from dhtchat.app.accounts import change_password
 from dhtchat.chat.events import MessageArrived, Parted, TopicChanged, Warned
 from dhtchat.crypto.identity import SigningKey
-from dhtchat.dht.storage import HeldEntry, Kept
+from dhtchat.dht.announcer import Announcement
+from dhtchat.dht.placing import Placer
+from dhtchat.dht.storage import HeldEntry, Kept, Standing
 from dhtchat.errors import NameTaken, WrongPassword
 from dhtchat.ids import Endpoint, Login, PeerId, RecordKey, RoomId, fingerprint
 from dhtchat.limits import LISTED_ROOMS_MAX, LISTINGS_PER_OWNER_MAX
@@ -313,8 +315,16 @@ class LyingReplica:
         found.sort(key=lambda held: held.record.body.entry_id(held.record.key))
         return [held for held in found if held.record.body.entry_id(held.record.key) > after]
 
-    def offer(self, key: RecordKey, raw: bytes, remaining_s: float | None = None) -> Kept:
+    def below(self, key: RecordKey) -> tuple[str, ...]:
+        return ("00", "ff")
+
+    def offer(
+        self, key: RecordKey, raw: bytes, remaining_s: float | None = None, *, depth: int = 0, lives: int = 0
+    ) -> Kept:
         return Kept(Verdict.NEW, Reason.NONE, 2**60)
+
+    def standing(self, key: RecordKey, raw: bytes) -> Standing:
+        return Standing(split=True, edge=True)
 
 
 async def test_a_node_that_lies_is_outvoted(tmp_path: Path, seed: int) -> None:
@@ -363,10 +373,17 @@ async def test_the_directory_of_rooms_cannot_be_crowded_out(tmp_path: Path, seed
                 room_listing(mallory, room, name, topic="buy my coins", members=9_999, key=key)
                 for name, room in [(f"#zzz-{number}", room), *made_up]
             ]
-            kept = await asyncio.gather(*map(mallory.store_everywhere, listings))
-            assert {answer.verdict for answers in kept for answer in answers} == {Verdict.NEW}
+            placer = Placer(mallory.dht._replicas, mallory.dht.trees)
+            placed = [
+                placer.place(Announcement(listing.body.name, dht_keeps_none, 1.0), listing) for listing in listings
+            ]
+            assert all(report.stored for report, _ in await asyncio.gather(*placed))
         assert len(keys) * LISTINGS_PER_OWNER_MAX > LISTED_ROOMS_MAX
         assert await carol.rooms() == before
+
+
+def dht_keeps_none(sequence: int, issued_at_s: int, gone: bool) -> Signed[Any]:
+    raise AssertionError("placed once, never again")
 
 
 def claims_to_owned_names(mallory: Villain) -> list[Signed[Any]]:
