@@ -2,13 +2,13 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 
-from dhtchat.dht.node import ClaimReading, DhtNode
+from dhtchat.dht.node import ClaimReading, Contact, DhtNode
 from dhtchat.dht.storage import claim_of
-from dhtchat.errors import NoBootstrapAnswered, TooFewAnswered
-from dhtchat.ids import Endpoint
+from dhtchat.errors import NetworkTrouble, NoBootstrapAnswered, TooFewAnswered
 from dhtchat.limits import UPKEEP_INTERVAL_S
 from dhtchat.parameters import SIM, NetworkParameters
 from dhtchat.records.envelope import Signed
@@ -169,11 +169,14 @@ def test_all_votes_so_far_are_not_enough_while_others_have_none() -> None:
             nodes = await start_nodes(stack, 4, parameters=SMALL, runtime=runtime)
             (client,) = await join(stack, 1, nodes[0], SMALL, runtime)
             reached = {node.address for node in nodes[:2]}
+            store = client._protocol.call_store_in_tree
 
-            def is_lost(data: bytes, source: Endpoint, destination: Endpoint) -> bool:
-                return source == client.address and destination not in reached and b"\xa5store" in data
+            async def lose_some(contact: Contact, *what: Any, **more: Any) -> Any:
+                if contact.endpoint in reached:
+                    return await store(contact, *what, **more)
+                raise NetworkTrouble("lost on the way")
 
-            runtime.network.drop = is_lost  # type: ignore[attr-defined]
+            client._protocol.call_store_in_tree = lose_some  # type: ignore[method-assign]
             with pytest.raises(TooFewAnswered, match="4 of the 4 nodes"):
                 await client.claim(room("#lobby", 1, SMALL))
 

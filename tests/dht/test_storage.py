@@ -349,11 +349,16 @@ def test_two_networks_may_share_a_file(tmp_path: Path, clock: FixedClock) -> Non
     again.close()
 
 
-def test_a_failing_disk_does_not_take_the_node_down(storage: RecordStorage, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failing_disk_does_not_take_the_node_down(
+    tmp_path: Path, clock: FixedClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    storage = RecordStorage(tmp_path / "records.sqlite", parameters=SIM, clock=clock)
+    assert storage._database is not None
     storage._database.execute("DROP TABLE claims")
     assert storage.offer_claim(LOBBY, room("#lobby", 1)).verdict is Verdict.NEW
     assert storage.statistics["disk-failed"] == 1
     assert "cannot write" in caplog.text
+    storage.close()
     assert len(storage.claims(LOBBY)) == 1
 
 

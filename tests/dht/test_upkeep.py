@@ -76,7 +76,7 @@ def test_hand_off_goes_to_those_who_are_near_without_a_storm(seed: int, settled_
             assert sum(map(len, lacking)) <= 0.2 * SMALL.k * len(names)
             stores = sum(node.statistics["request-Store"] for node in late)
             needed = sum(len(nearest(nodes, room_key(name), SMALL.k) & set(late)) for name in names)
-            assert stores <= 1.5 * needed, "a storm"
+            assert stores <= 2 * needed, "a storm"
             await asyncio.sleep(2 * UPKEEP_INTERVAL_S)
             for name in names:
                 assert nearest(nodes, room_key(name), SMALL.k) <= holders(nodes, room_key(name))
@@ -171,7 +171,7 @@ def test_a_reader_repairs_replicas_that_lack_what_it_read() -> None:
         async with AsyncExitStack() as stack:
             nodes = await start_nodes(stack, 4, parameters=SMALL, runtime=runtime)
             await asyncio.sleep(20)  # no hand-off is under way that would do it as well
-            for node in nodes[:3]:
+            for node in nodes[:2]:  # not so many that it could stop before it has asked everybody
                 storage_of(node).offer_claim(LOBBY, room("#lobby", 1, SMALL))
             client = await stack.enter_async_context(
                 running_node(99, nodes[:1], parameters=SMALL, runtime=runtime, client=True)
