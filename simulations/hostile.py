@@ -114,7 +114,9 @@ class Conspiracy:
             self._phantoms[target, number] = [
                 pack_contact(
                     Contact(
-                        NodeId((int.from_bytes(target, "big") ^ source.getrandbits(_PHANTOM_ID_BITS)).to_bytes(20, "big")),
+                        NodeId(
+                            (int.from_bytes(target, "big") ^ source.getrandbits(_PHANTOM_ID_BITS)).to_bytes(20, "big")
+                        ),
                         Endpoint(f"254.{source.randrange(256)}.{source.randrange(256)}.1", DHT_PORT)
                         if each % 2
                         else Endpoint(source.choice(honest), DHT_PORT),

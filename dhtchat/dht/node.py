@@ -108,9 +108,7 @@ class RecordServer(Server):
         return again.joined(found, target, count, self.protocol.router.limited)
 
     async def _crawl(self, target: bytes, count: int, **how: Any) -> Found:
-        return await LookupCrawl(
-            self.protocol, target, count=count, alpha=self.alpha, spawn=self._spawn, **how
-        ).find()
+        return await LookupCrawl(self.protocol, target, count=count, alpha=self.alpha, spawn=self._spawn, **how).find()
 
 
 class DhtNode:

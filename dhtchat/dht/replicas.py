@@ -104,9 +104,7 @@ class Replicas:
 
     # --- who ----------------------------------------------------------------------------------------------------------
 
-    async def nearest(
-        self, key: RecordKey, count: int, *, careful: bool = False, hasty: bool = False
-    ) -> ReplicaSet:
+    async def nearest(self, key: RecordKey, count: int, *, careful: bool = False, hasty: bool = False) -> ReplicaSet:
         """Search for the nodes responsible for `key`. `careful`: by disjoint paths, as for all that is durable."""
         found = await self._crawl(key, count, careful=careful, hasty=hasty)
         return ReplicaSet(self._with_us(found.nearest, key, count), found.silent, found.shunned)

@@ -43,7 +43,7 @@ async def play(world: World, nodes: int) -> None:
         await conspiracy.add(SYBILS, networks=NETWORKS)
     await asyncio.sleep(SETTLE_S)
     presence = _presence(owner, world)
-    report = await world.rng.choice(world.askers()).put(presence)
+    await world.rng.choice(world.askers()).put(presence)
     readers = world.rng.sample(world.askers(), min(READERS, nodes))
     found = fooled = seen = 0
     for reader in readers:

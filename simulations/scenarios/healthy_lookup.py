@@ -6,7 +6,9 @@ from ..measuring import lookups_right, measure_lookups, promise
 from ..world import World
 
 NAME = "healthy-lookup"
-QUESTION = "How many of the true 20 nearest nodes does a lookup find when nothing is wrong, and with how many datagrams?"
+QUESTION = (
+    "How many of the true 20 nearest nodes does a lookup find when nothing is wrong, and with how many datagrams?"
+)
 NODES = 500
 PROMISED = 0.999
 LOOKUPS = 200
