@@ -21,6 +21,7 @@ OTHER_VALUES: dict[str, Any] = {
     "id_puzzle_bits": 9,
     "k": 21,
     "alpha": 4,
+    "networks_limited": "none",
     "presence_ttl_s": 121,
     "presence_refresh_s": 39,
 }

@@ -19,6 +19,7 @@ from dhtchat.dht.diversity import Limited, Network, network_of, spread
 from dhtchat.ids import Endpoint, NodeId
 from dhtchat.limits import (
     CONTACT_FRESH_S,
+    JOIN_SEARCHES_MAX,
     NETWORK_NODES_PER_BUCKET,
     NETWORK_NODES_PER_REPLICA_SET,
     NETWORK_NODES_PER_TABLE,
@@ -133,8 +134,10 @@ class ContactTable(RoutingTable):
         return [bucket for bucket in self.buckets if bucket.last_updated < long_ago]
 
     def buckets_beside_ours(self) -> list[ContactBucket]:
-        """Where a newcomer knows next to nobody: its search for itself went the other way."""
-        return [bucket for bucket in self.buckets if bucket.nodes and not bucket.has_in_range(self.node)]
+        """Where a newcomer knows next to nobody, because its search for itself went the other way: the empty ones above
+        all. The nearest to us, at most JOIN_SEARCHES_MAX: whoever grinds ids alike makes a table split for nothing."""
+        others = (bucket for bucket in self.buckets if not bucket.has_in_range(self.node))
+        return heapq.nsmallest(JOIN_SEARCHES_MAX, others, key=lambda bucket: bucket.range[0] ^ self.node.long_id)
 
     def touch(self, target: bytes) -> None:
         """A lookup goes there: that refreshes the bucket."""

@@ -10,6 +10,7 @@ from dhtchat.dht.contact import Contact
 from dhtchat.dht.routing import ContactTable, KnownNode, Silence
 from dhtchat.ids import Endpoint, NodeId, distance
 from dhtchat.limits import (
+    JOIN_SEARCHES_MAX,
     NETWORK_NODES_PER_BUCKET,
     NETWORK_NODES_PER_REPLICA_SET,
     NETWORK_NODES_PER_TABLE,
@@ -215,3 +216,17 @@ def test_a_crowd_does_not_crowd_others_out() -> None:
     routing.leave(contact(K, K, "192.0.2.1"))
     assert routing.enter(far)
     assert far in routing.nearest(target, K)
+
+
+def test_a_newcomer_looks_into_the_buckets_beside_its_own() -> None:
+    """The empty ones too: there it knows nobody, and whoever asks it would be told of nobody."""
+    routing, source = table(), random.Random(1)
+    for _ in range(4 * K):
+        routing.enter(contact((1 << 158) + source.getrandbits(157)))
+    beside = routing.buckets_beside_ours()
+    assert any(not bucket.nodes for bucket in beside)
+    assert not any(bucket.has_in_range(routing.node) for bucket in beside)
+    assert len(beside) == min(len(routing.buckets) - 1, JOIN_SEARCHES_MAX)
+    for number in range(100):  # ids alike make it split again and again
+        routing.enter(contact((1 << 159) + number))
+    assert len(routing.buckets_beside_ours()) == JOIN_SEARCHES_MAX < len(routing.buckets)

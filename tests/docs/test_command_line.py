@@ -160,8 +160,15 @@ def test_the_fields_of_a_network_are_all_there_with_their_values() -> None:
     for row in rows:
         field = quoted(row[0])[0]
         assert [row[1].strip("`"), row[2].strip("`")] == [str(getattr(MAIN, field)), str(getattr(SIM, field))]
-        if bounds := _bounds(field):
+        if choices := _choices(field):
+            assert quoted(row[3]) == choices, field
+        elif bounds := _bounds(field):
             assert row[3] == "{} to {}".format(*bounds), field
+
+
+def _choices(field: str) -> list[str]:
+    hint = get_type_hints(NetworkParameters)[field]
+    return list(get_args(hint)) if get_origin(hint) is Literal else []
 
 
 def _bounds(field: str) -> tuple[int, int] | None:
