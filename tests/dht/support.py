@@ -6,14 +6,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Seque
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar
 
-from dhtchat.crypto.datagram import NodeKey
+from dhtchat.crypto.datagram import NodeKey, Sealer, kind_of
 from dhtchat.crypto.identity import SigningKey
 from dhtchat.dht import wire
+from dhtchat.dht.contact import Contact, contact_at, pack_endpoint
 from dhtchat.dht.node import DhtNode
 from dhtchat.dht.storage import RecordStorage
 from dhtchat.errors import NoBootstrapAnswered
-from dhtchat.ids import Endpoint, NodeAddress, RoomId
-from dhtchat.limits import DATAGRAM_ID_BYTES, NETWORK_TAG_BYTES, PRESENCE_TTL_S
+from dhtchat.ids import KEY_BYTES, Endpoint, NodeAddress, RoomId, node_id_of
+from dhtchat.limits import BOOT_ID_BYTES, DATAGRAM_ID_BYTES, PRESENCE_TTL_S, TOKEN_BYTES
 from dhtchat.parameters import SIM, NetworkParameters
 from dhtchat.records.account import Account, create_account
 from dhtchat.records.envelope import Signed, sign_body
@@ -334,13 +335,38 @@ def run_virtually(
 
 
 class Peer(asyncio.DatagramProtocol):
-    """Somebody on loopback who speaks the protocol as the test wants: `answer` decides what to say to a request."""
+    """Somebody with a node key who speaks the protocol as the test wants: `answer` decides what to say to a request.
 
-    def __init__(self, sender: bytes = bytes(19) + b"\7") -> None:
-        self.sender = sender
-        self.answer: Callable[[wire.Request, Endpoint], wire.Answer | None] = lambda request, asker: wire.Pong(sender)
+    On loopback inside its block, or attached to a `VirtualNetwork` with `open_in`. Takes part (`client` False) and brings
+    tokens back (`keeps_tokens`) unless told otherwise.
+    """
+
+    def __init__(
+        self,
+        seed: int = 700,
+        *,
+        parameters: NetworkParameters = SIM,
+        key: NodeKey | None = None,
+        boot: int = 0,
+        keeps_tokens: bool = True,
+    ) -> None:
+        self.key = key or node_key_of(seed, parameters)
+        self.node_id = node_id_of(self.key.public)
+        self.parameters = parameters
+        self.sealer = Sealer(self.key, boot.to_bytes(BOOT_ID_BYTES, "big"), parameters.network_id)
+        self.answer: Callable[[wire.Request, Endpoint], wire.Answer | None] = lambda request, asker: wire.Pong()
+        self.client = False
+        self.keeps_tokens = keeps_tokens
+        self.tokens: dict[bytes, bytes] = {}
+        """The last one that each node gave us."""
         self.asked: list[type[wire.Request]] = []
-        self.answers: list[bytes] = []
+        """What we were asked."""
+        self.answers: list[wire.Answer] = []
+        """What we were told in answer to our requests."""
+        self.datagrams: list[bytes] = []
+        """All that came."""
+        self._expected: dict[bytes, type[wire.Answer]] = {}
+        self._ids = random.Random(seed)
 
     async def __aenter__(self) -> "Peer":
         loop = asyncio.get_running_loop()
@@ -348,27 +374,109 @@ class Peer(asyncio.DatagramProtocol):
         self.endpoint = Endpoint(*self.transport.get_extra_info("sockname")[:2])
         return self
 
+    async def open_in(self, network: "VirtualNetwork") -> "Peer":
+        self.transport, self.endpoint = await network.open_datagrams(lambda: self, LOOPBACK)
+        return self
+
     async def __aexit__(self, *error: object) -> None:
         self.transport.close()
         await asyncio.sleep(0)
 
+    @property
+    def contact(self) -> Contact:
+        return contact_at(self.key.public, self.endpoint)
+
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        if data.startswith(b"\x01"):
-            self.answers.append(data)
+        self.datagrams.append(data)
+        kind = kind_of(data)
+        if kind == wire.Kind.HELLO:
+            hello = wire.decode_hello(data)
+            greeting = wire.Greeting(pack_endpoint(Endpoint(*addr[:2])))
+            self.transport.sendto(self.sealed(hello.key, hello.message_id, greeting), addr)
+        elif kind != wire.Kind.FOREIGN:
+            self._hear(data, addr)
+
+    def _hear(self, data: bytes, addr: tuple[str, int]) -> None:
+        opened = self.sealer.open(data)
+        assert opened is not None
+        if opened.kind == wire.Kind.ANSWER:
+            frame = wire.decode_answer(opened.plaintext, self._expected.get)
+            self.tokens[opened.sender] = frame.token
+            if frame.message is not None:
+                assert isinstance(frame.message, wire.Answer)
+                self.answers.append(frame.message)
             return
-        frame = wire.decode(data, lambda message_id: None)
+        frame = wire.decode_request(opened.plaintext)
         assert isinstance(frame.message, wire.Request)
         self.asked.append(type(frame.message))
         said = self.answer(frame.message, Endpoint(*addr[:2]))
         if said is not None:
-            self.transport.sendto(wire.encode(frame.message_id, said), addr)
+            self.transport.sendto(self.sealed(opened.sender, frame.message_id, said), addr)
 
-    def request(self, kind: type[wire.Request], *fields: object, parameters: NetworkParameters = SIM) -> bytes:
-        """The datagram of a request of ours."""
-        return wire.encode(
-            random.randbytes(DATAGRAM_ID_BYTES),
-            kind(parameters.network_id[:NETWORK_TAG_BYTES], self.sender, *fields),
-        )
+    def request(
+        self,
+        node: DhtNode,
+        request: wire.Request,
+        *,
+        message_id: bytes | None = None,
+        token: bytes | None = None,
+        bytes_min: int = 0,
+    ) -> bytes:
+        """The datagram of a request of ours, not padded; with the token we have, unless told which."""
+        message_id = message_id or self._ids.randbytes(DATAGRAM_ID_BYTES)
+        if type(request) in wire.ANSWER_TO:
+            self._expected[message_id] = wire.ANSWER_TO[type(request)]
+        if token is None:
+            token = self.tokens.get(node.node_key, wire.NO_TOKEN) if self.keeps_tokens else wire.NO_TOKEN
+        kind = wire.Kind.CLIENT_REQUEST if self.client else wire.Kind.REQUEST
+        plaintext = wire.encode(message_id, token, request, bytes_min=bytes_min)
+        return self.sealer.seal(node.node_key, kind, plaintext)
+
+    def sealed(self, receiver: bytes, message_id: bytes, answer: wire.Answer | bytes) -> bytes:
+        """The datagram of an answer of ours. `answer`: or bytes in its place."""
+        plaintext = wire.encode(message_id, bytes(range(TOKEN_BYTES)), wire.Pong())
+        if isinstance(answer, bytes):
+            plaintext = plaintext[: DATAGRAM_ID_BYTES + TOKEN_BYTES] + len(answer).to_bytes(2, "big") + answer
+        else:
+            plaintext = wire.encode(message_id, bytes(range(TOKEN_BYTES)), answer)
+        return self.sealer.seal(receiver, wire.Kind.ANSWER, plaintext)
+
+    def opens(self, data: bytes) -> wire.Frame:
+        """A request as it came."""
+        opened = self.sealer.open(data)
+        assert opened is not None
+        return wire.decode_request(opened.plaintext)
+
+    def ask(self, node: DhtNode, request: wire.Request, **more: Any) -> None:
+        self.send(node.address, self.request(node, request, **more))
 
     def send(self, endpoint: Endpoint, datagram: bytes) -> None:
         self.transport.sendto(datagram, tuple(endpoint))
+
+
+# --- forgeries --------------------------------------------------------------------------------------------------------
+
+
+def with_sender(datagram: bytes, key: bytes) -> bytes:
+    """Somebody else's key in the header."""
+    return datagram[:1] + key + datagram[1 + KEY_BYTES :]
+
+
+def with_boot(datagram: bytes, boot_id: bytes) -> bytes:
+    at = 1 + KEY_BYTES
+    return datagram[:at] + boot_id + datagram[at + BOOT_ID_BYTES :]
+
+
+def with_kind(datagram: bytes, kind: int) -> bytes:
+    return bytes((datagram[0] & 0xF0 | kind,)) + datagram[1:]
+
+
+def with_bit_flipped(datagram: bytes, bit: int) -> bytes:
+    flipped = bytearray(datagram)
+    flipped[bit // 8] ^= 1 << bit % 8
+    return bytes(flipped)
+
+
+def deliver(node: DhtNode, datagram: bytes, seems_from: Endpoint) -> None:
+    """As it arrives when the address of its sender is forged: loopback lets nobody do that from outside."""
+    node._protocol.datagram_received(datagram, tuple(seems_from))
