@@ -223,8 +223,7 @@ def test_who_hands_datagrams_on_does_not_take_the_place_of_a_node_that_lives() -
                 await asyncio.sleep(10.0)
                 assert _address_at(node, victim) == victim.address
             await mortal.aclose()
-            honest = await stack.enter_async_context(running_node(2, runtime=runtime))
-            relay.behind = honest.address
+            relay.behind = (await Peer(key=node_key_of(2)).open_in(network)).endpoint
             await node._protocol.call_ping(moved)
             await until(lambda: _address_at(node, victim) == relay.endpoint, "a dead address stays", within_s=60)
 
