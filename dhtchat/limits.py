@@ -91,7 +91,7 @@ ENDPOINTS_CACHED: Final = 16_384
 """Addresses whose packed form is remembered: to parse them was a quarter of the time of a lookup. About 3 MiB."""
 FIND_REPLY_CONTACTS_MAX: Final = 20
 """20 IPv4 contacts fit a reply (design.md, "Sizes")."""
-PAGE_BYTES_MAX: Final = 1_040
+PAGE_BYTES_MAX: Final = 1_064
 """Records in one answer, encoded: UDP_PAYLOAD_BYTES_MAX less frame, sealing and cursor (tests/dht/test_sizes.py)."""
 assert RECORD_BYTES_MAX + 16 <= PAGE_BYTES_MAX < UDP_PAYLOAD_BYTES_MAX - SEALED_HEADER_BYTES
 SET_PAGES_MAX: Final = 512
@@ -176,6 +176,8 @@ AMPLIFICATION_MAX: Final = 3
 PADDED_QUESTION_BYTES: Final = 411
 assert AMPLIFICATION_MAX * PADDED_QUESTION_BYTES >= UDP_PAYLOAD_BYTES_MAX
 """Datagram of a question without a token: long enough for any answer."""
+PING_BYTES: Final = 24 + SEALED_HEADER_BYTES
+"""Datagram of a ping, pinned by tests/dht/test_sizes.py: what it takes to find out whether somebody is at an address."""
 HELLO_BYTES: Final = 128
 """Datagram of a hello, padded: its answer is not three times as long (tests/dht/test_sizes.py)."""
 REPLAY_WINDOW: Final = 64

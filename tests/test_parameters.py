@@ -11,7 +11,6 @@ from dhtchat.limits import KDF_LANES_MAX, KDF_MEMORY_KIB_MAX, KDF_PASSES_MAX
 from dhtchat.parameters import MAIN, SIM, NetworkParameters, load_parameters
 
 OTHER_VALUES: dict[str, Any] = {
-    "networks_limited": "all",
     "name": "other",
     "kdf_memory_kib": 65_537,
     "kdf_passes": 4,

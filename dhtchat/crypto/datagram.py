@@ -55,7 +55,10 @@ class NodeKey:
                 return key
 
     def agree(self, public: bytes) -> bytes:
-        """32 bytes that only the two of us know. About 45 us. Raises `MalformedMessage` for a key of small order."""
+        """32 bytes that only the two of us know. About 45 us. Raises `MalformedMessage` for a key of small order, and for
+        the second form of a key: X25519 ignores its highest bit (RFC 7748 §5), so one would be two nodes."""
+        if public[-1] & 0x80:
+            raise MalformedMessage("a key in a form that no node has")
         try:
             return self._private.exchange(X25519PublicKey.from_public_bytes(public))
         except ValueError as error:

@@ -53,6 +53,7 @@ from dhtchat.limits import (
     NETWORK_TAG_BYTES,
     PADDED_QUESTION_BYTES,
     PAGE_BYTES_MAX,
+    PING_BYTES,
     REQUESTS_OPEN_MAX,
     REQUESTS_SERVED_MAX,
     ROUND_TRIP_DEVIATION_GAIN,
@@ -183,8 +184,8 @@ class _Tokens:
 
 
 class _OpenRequest:
-    """Waits for its answer from one key (None: any) at one address; None: given up. A timer of the loop sends it again, not a time-out around
-    each try: to ask is most of what a node does."""
+    """Waits for its answer from one key (None: any) at one address; None: given up. A timer of the loop sends it again, not
+    a time-out around each try: to ask is most of what a node does."""
 
     __slots__ = ("_send", "_timer", "_waits_s", "answer", "endpoint", "expects", "foreign", "key")
 
@@ -286,6 +287,8 @@ class DhtProtocol(KademliaProtocol):
         self._tokens_had: OrderedDict[tuple[bytes, Endpoint], bytes] = OrderedDict()
         """Given to us, by whom and from where."""
         self._strangers = _Budget(STRANGERS_BURST, STRANGERS_PER_S)
+        self._greeters = _Budget(STRANGERS_BURST, STRANGERS_PER_S)
+        """Of its own, so that strangers who ask do not keep us from hearing the first answer we wait for."""
         self.client = client
         self._leaving = False
         self._spawn = spawn
@@ -346,9 +349,13 @@ class DhtProtocol(KademliaProtocol):
 
     def _hear(self, data: bytes, sender: Endpoint) -> None:
         """An answer. One from an unknown key is worth the work of opening it only where a hello of ours is open."""
-        if not self._sealer.knows(sender_of(data)) and sender not in self._greeted:
-            self.statistics["answer-unknown"] += 1
-            return
+        if not self._sealer.knows(sender_of(data)):
+            if sender not in self._greeted:
+                self.statistics["answer-unknown"] += 1
+                return
+            if not self._greeters.take(self._runtime.clock.monotonic()):
+                self.statistics["strangers-refused"] += 1
+                return
         opened = self._sealer.open(data)
         if opened is None:
             self.statistics["replayed"] += 1
@@ -388,11 +395,12 @@ class DhtProtocol(KademliaProtocol):
         if isinstance(frame.message, wire.Leaving):
             self._on_leaving(contact_at(asker, sender))
             return
-        if not asker_is_client:
-            self._notice(contact_at(asker, sender))
         proved = self._tokens.holds(frame.token, asker, sender, self._runtime.clock.monotonic())
         asked = Asked(frame.message_id, asker, sender, addr, None if proved else len(data))
-        self._serve(asked, frame.message)
+        said_bytes = self._serve(asked, frame.message)
+        if not asker_is_client:
+            spare_bytes = None if proved else AMPLIFICATION_MAX * len(data) - said_bytes
+            self._notice(contact_at(asker, sender), spare_bytes)
 
     def _expected(self, message_id: bytes) -> type[wire.Answer] | None:
         request = self._open.get(message_id)
@@ -405,14 +413,16 @@ class DhtProtocol(KademliaProtocol):
             self._tokens_had.popitem(last=False)
 
     def _send_request(self, message_id: bytes, request: wire.Request, contact: Contact) -> None:
-        """Sealed anew each time. Without a token it is padded, so that any answer may come."""
+        """Sealed anew each time. A question without a token is padded, so that any answer may come."""
         token = self._tokens_had.get((contact.key, contact.endpoint), wire.NO_TOKEN)
-        bytes_min = PADDED_QUESTION_BYTES - SEALED_HEADER_BYTES if token == wire.NO_TOKEN else 0
+        padded = token == wire.NO_TOKEN and isinstance(request, wire.FindNode | wire.FindClaims | wire.FindEntries)
+        bytes_min = PADDED_QUESTION_BYTES - SEALED_HEADER_BYTES if padded else 0
         plaintext = wire.encode(message_id, token, request, bytes_min=bytes_min)
         kind = wire.Kind.CLIENT_REQUEST if self.client else wire.Kind.REQUEST
         self._send(self._sealer.seal(contact.key, kind, plaintext), self._address_of(contact.endpoint))
 
-    def _send_answer(self, asked: Asked, answer: wire.Answer) -> None:
+    def _send_answer(self, asked: Asked, answer: wire.Answer) -> int:
+        """Returns the length of the datagram."""
         token = self._tokens.make(asked.asker, asked.sender, self._runtime.clock.monotonic())
         plaintext = wire.encode(asked.message_id, token, answer)
         if asked.unproved_bytes is not None:
@@ -420,7 +430,9 @@ class DhtProtocol(KademliaProtocol):
             if len(plaintext) + SEALED_HEADER_BYTES > allowed:
                 self.statistics["unproved"] += 1
                 plaintext = wire.encode(asked.message_id, token, wire.Refused(wire.Refusal.UNPROVED))
-        self._send(self._sealer.reply(asked.asker, wire.Kind.ANSWER, plaintext), asked.addr)
+        datagram = self._sealer.reply(asked.asker, wire.Kind.ANSWER, plaintext)
+        self._send(datagram, asked.addr)
+        return len(datagram)
 
     def _send(self, datagram: bytes, addr: SocketAddress) -> None:
         """The only place from which anything is sent."""
@@ -481,6 +493,8 @@ class DhtProtocol(KademliaProtocol):
         try:
             opened.send()
             heard = await opened.answer
+        except MalformedMessage as error:  # hearsay may name a key that nobody can have
+            raise Unanswered(f"nothing can be sealed for {endpoint}") from error
         finally:
             opened.close()
             del self._open[message_id]
@@ -662,8 +676,9 @@ class DhtProtocol(KademliaProtocol):
             return
         self._send_answer(Asked(hello.message_id, hello.key, sender, addr, None), wire.Greeting(observed))
 
-    def _serve(self, asked: Asked, request: wire.Request) -> None:
-        """All answers are at hand but one: a store may have to wait until this node has cast its vote."""
+    def _serve(self, asked: Asked, request: wire.Request) -> int:
+        """All answers are at hand but one: a store may have to wait until this node has cast its vote. Returns how many
+        bytes were sent."""
         self.statistics[f"request-{type(request).__name__}"] += 1
         answer: wire.Answer | None
         match request:
@@ -679,8 +694,7 @@ class DhtProtocol(KademliaProtocol):
                 answer = self.rpc_store(request, asked)
             case _:
                 raise AssertionError(f"nobody answers {type(request).__name__}")
-        if answer is not None:
-            self._send_answer(asked, answer)
+        return 0 if answer is None else self._send_answer(asked, answer)
 
     def rpc_ping(self) -> wire.Answer:
         return wire.Pong()
@@ -760,30 +774,35 @@ class DhtProtocol(KademliaProtocol):
         """Whom a lookup should ask of those it has heard of, and whom not."""
         return self.silence.sift(named, self._runtime.clock.monotonic())
 
-    def _notice(self, asker: Contact) -> None:
-        """A request: who is not in the table may enter, but only after it has answered us from its address."""
+    def _notice(self, asker: Contact, spare_bytes: int | None) -> None:
+        """A request: who is not in the table may enter, but only after it has answered us from its address. `spare_bytes`:
+        what may still be sent there, None when it has shown a token."""
         if asker.node_id == self.own_id or self.router.find(asker.node_id) == asker:
             return
         if asker.endpoint in self._admitting or not is_callable(asker.endpoint) or not self.router.has_use_for(asker):
             return
         if puzzle_bits(asker.key) < self._bits:
             self.statistics["puzzle-unsolved"] += 1
-        elif self._admissions.take(self._runtime.clock.monotonic()):
-            self._admit(asker)
+            return
+        tries = self.silence.tries(asker)
+        if spare_bytes is not None:
+            tries = min(tries, spare_bytes // PING_BYTES)
+        if tries > 0 and self._admissions.take(self._runtime.clock.monotonic()):
+            self._admit(asker, tries=tries)
         else:
             self.statistics["admission-postponed"] += 1
 
-    def _admit(self, contact: Contact) -> None:
+    def _admit(self, contact: Contact, *, tries: int | None = None) -> None:
         """Ask it in the background."""
         if contact.endpoint in self._admitting or len(self._admitting) >= ADMISSIONS_OPEN_MAX:
             self.statistics["admission-postponed"] += 1
             return
         self._admitting.add(contact.endpoint)
-        self._spawn(self._admit_now(contact))
+        self._spawn(self._admit_now(contact, tries))
 
-    async def _admit_now(self, contact: Contact) -> None:
+    async def _admit_now(self, contact: Contact, tries: int | None) -> None:
         try:
-            await self.call_ping(contact)
+            await self.call_ping(contact, tries=tries)
         except NetworkTrouble:
             self.statistics["admission-failed"] += 1
         finally:
@@ -798,8 +817,9 @@ class DhtProtocol(KademliaProtocol):
         if known == contact:
             self.router.heard(contact)
             return
-        if known is not None:  # it has moved: nobody else could answer under its key
-            self._leave(known)
+        if known is not None:
+            self._follow(known, contact)
+            return
         for tenant in self.router.tenants(contact.endpoint):
             self._leave(tenant)
         if self.router.enter(contact):
@@ -807,6 +827,25 @@ class DhtProtocol(KademliaProtocol):
         elif self.router.has_use_for(contact):
             # A full bucket keeps those who live (the paper's §2.2); one who is dead makes way, see `_miss`.
             self._admit(self.router.eldest_beside(contact))
+
+    def _follow(self, known: Contact, moved: Contact) -> None:
+        """It answered from another address than the one we know. Nobody else has its key, but somebody in between can hand
+        datagrams on, both ways: so the old address stays for as long as it answers."""
+        if known.endpoint in self._admitting or len(self._admitting) >= ADMISSIONS_OPEN_MAX:
+            self.statistics["admission-postponed"] += 1
+            return
+        self._admitting.add(known.endpoint)
+        self._spawn(self._follow_now(known, moved))
+
+    async def _follow_now(self, known: Contact, moved: Contact) -> None:
+        try:
+            await self.call_ping(known)
+        except Declined:
+            self.statistics["admission-failed"] += 1
+        except NetworkTrouble:
+            self._meet(moved)
+        finally:
+            self._admitting.discard(known.endpoint)
 
     def say_goodbye(self) -> None:
         """Answer nobody from now on and tell the contacts, so that their lookups need not find out by waiting."""

@@ -6,15 +6,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Seque
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar
 
-from dhtchat.crypto.datagram import NodeKey, Sealer
+from dhtchat.crypto.datagram import NodeKey, Sealer, kind_of
 from dhtchat.crypto.identity import SigningKey
 from dhtchat.dht import wire
-from dhtchat.dht.contact import contact_at
+from dhtchat.dht.contact import Contact, contact_at, pack_endpoint
 from dhtchat.dht.node import DhtNode
 from dhtchat.dht.storage import RecordStorage
-from dhtchat.errors import MalformedMessage, NoBootstrapAnswered
-from dhtchat.ids import Endpoint, NodeAddress, RoomId
-from dhtchat.limits import BOOT_ID_BYTES, DATAGRAM_ID_BYTES, PRESENCE_TTL_S
+from dhtchat.errors import NoBootstrapAnswered
+from dhtchat.ids import KEY_BYTES, Endpoint, NodeAddress, RoomId, node_id_of
+from dhtchat.limits import BOOT_ID_BYTES, DATAGRAM_ID_BYTES, PRESENCE_TTL_S, TOKEN_BYTES
 from dhtchat.parameters import SIM, NetworkParameters
 from dhtchat.records.account import Account, create_account
 from dhtchat.records.envelope import Signed, sign_body
@@ -335,48 +335,74 @@ def run_virtually(
 
 
 class Peer(asyncio.DatagramProtocol):
-    """Somebody on loopback who speaks the protocol as the test wants: `answer` decides what to say to a request."""
+    """Somebody with a node key who speaks the protocol as the test wants: `answer` decides what to say to a request.
 
-    def __init__(self, seed: int = 7_007, parameters: NetworkParameters = SIM) -> None:
-        self.key = node_key_of(seed, parameters)
+    On loopback inside its block, or attached to a `VirtualNetwork` with `open_in`. Takes part (`client` False) and brings
+    tokens back (`keeps_tokens`) unless told otherwise.
+    """
+
+    def __init__(
+        self,
+        seed: int = 700,
+        *,
+        parameters: NetworkParameters = SIM,
+        key: NodeKey | None = None,
+        boot: int = 0,
+        keeps_tokens: bool = True,
+    ) -> None:
+        self.key = key or node_key_of(seed, parameters)
+        self.node_id = node_id_of(self.key.public)
+        self.parameters = parameters
+        self.sealer = Sealer(self.key, boot.to_bytes(BOOT_ID_BYTES, "big"), parameters.network_id)
         self.answer: Callable[[wire.Request, Endpoint], wire.Answer | None] = lambda request, asker: wire.Pong()
+        self.client = False
+        self.keeps_tokens = keeps_tokens
+        self.tokens: dict[bytes, bytes] = {}
+        """The last one that each node gave us."""
         self.asked: list[type[wire.Request]] = []
+        """What we were asked."""
         self.answers: list[wire.Answer] = []
-        self.tokens: dict[Endpoint, bytes] = {}
-        """What we were given to show, by whom."""
-        self.bytes_in = 0
-        self.deaf_to_strangers = False
-        """Whether it may happen that something comes that was sealed for somebody else, or answers nothing of ours."""
-        self._source = random.Random(seed)
-        self._sealer = Sealer(self.key, self._source.randbytes(BOOT_ID_BYTES), parameters.network_id)
-        self._expects: dict[bytes, type[wire.Answer]] = {}
+        """What we were told in answer to our requests."""
+        self.datagrams: list[bytes] = []
+        """All that came."""
+        self._expected: dict[bytes, type[wire.Answer]] = {}
+        self._ids = random.Random(seed)
 
     async def __aenter__(self) -> "Peer":
         loop = asyncio.get_running_loop()
         self.transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=tuple(LOOPBACK))
         self.endpoint = Endpoint(*self.transport.get_extra_info("sockname")[:2])
-        self.contact = contact_at(self.key.public, self.endpoint)
+        return self
+
+    async def open_in(self, network: "VirtualNetwork") -> "Peer":
+        self.transport, self.endpoint = await network.open_datagrams(lambda: self, LOOPBACK)
         return self
 
     async def __aexit__(self, *error: object) -> None:
         self.transport.close()
         await asyncio.sleep(0)
 
+    @property
+    def contact(self) -> Contact:
+        return contact_at(self.key.public, self.endpoint)
+
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        self.bytes_in += len(data)
-        try:
-            opened = self._sealer.open(data)
-        except MalformedMessage:
-            if self.deaf_to_strangers:
-                return
-            raise
-        if opened is None:  # looks like a replay: sealed for another, with a counter that we have had
-            assert self.deaf_to_strangers
-            return
+        self.datagrams.append(data)
+        kind = kind_of(data)
+        if kind == wire.Kind.HELLO:
+            hello = wire.decode_hello(data)
+            greeting = wire.Greeting(pack_endpoint(Endpoint(*addr[:2])))
+            self.transport.sendto(self.sealed(hello.key, hello.message_id, greeting), addr)
+        elif kind != wire.Kind.FOREIGN:
+            self._hear(data, addr)
+
+    def _hear(self, data: bytes, addr: tuple[str, int]) -> None:
+        opened = self.sealer.open(data)
+        assert opened is not None
         if opened.kind == wire.Kind.ANSWER:
-            frame = wire.decode_answer(opened.plaintext, self._expects.get)
-            self.tokens[Endpoint(*addr[:2])] = frame.token
-            if not self.deaf_to_strangers or frame.message is not None:
+            frame = wire.decode_answer(opened.plaintext, self._expected.get)
+            self.tokens[opened.sender] = frame.token
+            if frame.message is not None:
                 assert isinstance(frame.message, wire.Answer)
                 self.answers.append(frame.message)
             return
@@ -385,27 +411,72 @@ class Peer(asyncio.DatagramProtocol):
         self.asked.append(type(frame.message))
         said = self.answer(frame.message, Endpoint(*addr[:2]))
         if said is not None:
-            self.say(opened.sender, wire.Kind.ANSWER, wire.encode(frame.message_id, wire.NO_TOKEN, said), addr)
+            self.transport.sendto(self.sealed(opened.sender, frame.message_id, said), addr)
 
-    def say(self, receiver: bytes, kind: wire.Kind, plaintext: bytes, addr: tuple[str, int] | Endpoint) -> None:
-        """Seal anything for anybody."""
-        self.transport.sendto(self._sealer.seal(receiver, kind, plaintext), tuple(addr))
-
-    def sealed(
-        self, node: DhtNode, request: wire.Request, *, bytes_min: int = 0, message_id: bytes | None = None
+    def request(
+        self,
+        node: DhtNode,
+        request: wire.Request,
+        *,
+        message_id: bytes | None = None,
+        token: bytes | None = None,
+        bytes_min: int = 0,
     ) -> bytes:
-        """The datagram of a request of ours, with the token that the node gave us if it did."""
-        message_id = message_id or self._source.randbytes(DATAGRAM_ID_BYTES)
-        self._expects[message_id] = wire.ANSWER_TO.get(type(request), wire.Pong)
-        token = self.tokens.get(node.address, wire.NO_TOKEN)
+        """The datagram of a request of ours, not padded; with the token we have, unless told which."""
+        message_id = message_id or self._ids.randbytes(DATAGRAM_ID_BYTES)
+        if type(request) in wire.ANSWER_TO:
+            self._expected[message_id] = wire.ANSWER_TO[type(request)]
+        if token is None:
+            token = self.tokens.get(node.node_key, wire.NO_TOKEN) if self.keeps_tokens else wire.NO_TOKEN
+        kind = wire.Kind.CLIENT_REQUEST if self.client else wire.Kind.REQUEST
         plaintext = wire.encode(message_id, token, request, bytes_min=bytes_min)
-        return self._sealer.seal(node.node_key, wire.Kind.REQUEST, plaintext)
+        return self.sealer.seal(node.node_key, kind, plaintext)
 
-    def ask(self, node: DhtNode, request: wire.Request, *, bytes_min: int = 0, message_id: bytes | None = None) -> int:
-        """Send one; returns its length."""
-        datagram = self.sealed(node, request, bytes_min=bytes_min, message_id=message_id)
-        self.send(node.address, datagram)
-        return len(datagram)
+    def sealed(self, receiver: bytes, message_id: bytes, answer: wire.Answer | bytes) -> bytes:
+        """The datagram of an answer of ours. `answer`: or bytes in its place."""
+        plaintext = wire.encode(message_id, bytes(range(TOKEN_BYTES)), wire.Pong())
+        if isinstance(answer, bytes):
+            plaintext = plaintext[: DATAGRAM_ID_BYTES + TOKEN_BYTES] + len(answer).to_bytes(2, "big") + answer
+        else:
+            plaintext = wire.encode(message_id, bytes(range(TOKEN_BYTES)), answer)
+        return self.sealer.seal(receiver, wire.Kind.ANSWER, plaintext)
+
+    def opens(self, data: bytes) -> wire.Frame:
+        """A request as it came."""
+        opened = self.sealer.open(data)
+        assert opened is not None
+        return wire.decode_request(opened.plaintext)
+
+    def ask(self, node: DhtNode, request: wire.Request, **more: Any) -> None:
+        self.send(node.address, self.request(node, request, **more))
 
     def send(self, endpoint: Endpoint, datagram: bytes) -> None:
         self.transport.sendto(datagram, tuple(endpoint))
+
+
+# --- forgeries --------------------------------------------------------------------------------------------------------
+
+
+def with_sender(datagram: bytes, key: bytes) -> bytes:
+    """Somebody else's key in the header."""
+    return datagram[:1] + key + datagram[1 + KEY_BYTES :]
+
+
+def with_boot(datagram: bytes, boot_id: bytes) -> bytes:
+    at = 1 + KEY_BYTES
+    return datagram[:at] + boot_id + datagram[at + BOOT_ID_BYTES :]
+
+
+def with_kind(datagram: bytes, kind: int) -> bytes:
+    return bytes((datagram[0] & 0xF0 | kind,)) + datagram[1:]
+
+
+def with_bit_flipped(datagram: bytes, bit: int) -> bytes:
+    flipped = bytearray(datagram)
+    flipped[bit // 8] ^= 1 << bit % 8
+    return bytes(flipped)
+
+
+def deliver(node: DhtNode, datagram: bytes, seems_from: Endpoint) -> None:
+    """As it arrives when the address of its sender is forged: loopback lets nobody do that from outside."""
+    node._protocol.datagram_received(datagram, tuple(seems_from))

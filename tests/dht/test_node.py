@@ -1,28 +1,27 @@
 """A node among others: joining, proving who it is, and carrying on when others do not."""
 
 import asyncio
-import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
+import msgspec
 import pytest
 
-from dhtchat.crypto.datagram import NodeKey
+from dhtchat.crypto.datagram import Sealer
 from dhtchat.dht import wire
-from dhtchat.dht.contact import pack_endpoint
+from dhtchat.dht.contact import contact_at, pack_contact, pack_endpoint
 from dhtchat.dht.node import DhtNode, OtherNetwork
-from dhtchat.dht.storage import RecordStorage
-from dhtchat.errors import AddressInUse, NetworkTrouble, NoBootstrapAnswered, ProofRefused
-from dhtchat.ids import Endpoint, NodeAddress, node_id_of, puzzle_bits
-from dhtchat.limits import RPC_TIMEOUT_S, RPC_TRIES
+from dhtchat.errors import AddressInUse, MalformedMessage, NetworkTrouble, NoBootstrapAnswered, ProofRefused
+from dhtchat.ids import Endpoint, NodeAddress, puzzle_bits
+from dhtchat.limits import BOOT_ID_BYTES, NETWORK_TAG_BYTES, RPC_TIMEOUT_S, RPC_TRIES
 from dhtchat.parameters import SIM
 from dhtchat.records.room import room_key
 from dhtchat.runtime import Runtime
 from tests.dht.support import (
-    LOOPBACK,
     SMALL,
     Peer,
+    VirtualNetwork,
     key_of,
     node_key_of,
     presence,
@@ -33,8 +32,14 @@ from tests.dht.support import (
     start_nodes,
     storage_of,
     until,
+    with_boot,
+    with_kind,
+    with_sender,
 )
 
+TAG = SIM.network_id[:NETWORK_TAG_BYTES]
+SMALL_ORDER_KEYS = [bytes(32), b"\1" + bytes(31), b"\xec" + b"\xff" * 30 + b"\x7f"]
+"""Points of small order: whatever one multiplies them with, nothing comes out (RFC 7748 §6.1)."""
 SILENT = Endpoint("127.0.0.1", 9)
 """The discard port: nobody is there."""
 
@@ -133,23 +138,55 @@ async def test_nodes_of_another_network_are_told_apart_and_counted() -> None:
         assert node.contacts() == asker.contacts() == []
 
 
-async def test_a_key_that_solves_no_puzzle_is_refused() -> None:
-    """Not at a hello, not as an asker, and not when somebody names it."""
-    keys = (NodeKey.generate(random.Random(seed)) for seed in range(100))
-    lazy = next(key for key in keys if puzzle_bits(key.public) < SMALL.id_puzzle_bits)
-    runtime = real_runtime_from(5)
-    async with AsyncExitStack() as stack:
-        shelf = RecordStorage(None, parameters=SMALL, clock=runtime.clock)
-        stack.callback(shelf.close)
-        node = DhtNode(runtime=runtime, parameters=SMALL, node_key=lazy, storage=shelf)
-        await stack.enter_async_context(node)
-        await node.listen(LOOPBACK)
-        honest = await stack.enter_async_context(running_node(1, parameters=SMALL))
+async def test_a_hello_counts_only_from_who_has_the_key_that_it_names() -> None:
+    """Answers to a hello that another key sealed, or that were sealed for another, open for nobody."""
+    async with running_node(1) as asker, Peer(2) as liar, Peer(3) as other:
+        seen: list[bytes] = []
+        liar.datagram_received = lambda data, addr: seen.append(data)  # type: ignore[method-assign]
+        call = asyncio.ensure_future(asker.hello(liar.endpoint))
+        await until(lambda: seen, "nothing was asked")
+        hello = wire.decode_hello(seen[0])
+        assert hello[:2] == (asker.node_key, TAG)
+        greeting = wire.Greeting(pack_endpoint(asker.address))
+        sealed = liar.sealed(hello.key, hello.message_id, greeting)
+        bad = [
+            with_sender(sealed, other.key.public),
+            with_boot(sealed, b"\xff" * BOOT_ID_BYTES),
+            with_kind(sealed, wire.Kind.REQUEST),
+            liar.sealed(other.key.public, hello.message_id, greeting),
+            liar.sealed(hello.key, bytes(8), greeting),
+        ]
+        for datagram in bad:
+            liar.send(asker.address, datagram)
+        other.send(asker.address, other.sealed(hello.key, hello.message_id, greeting))
+        await until(lambda: asker.statistics["datagrams-in"] == len(bad) + 1, "datagrams got lost")
+        assert not call.done()
+        liar.send(asker.address, sealed)
+        assert (await call).node_key == liar.key.public
+
+
+async def test_a_key_that_solves_no_puzzle_is_not_greeted_back() -> None:
+    """On a network with a puzzle, who has not paid is nobody: neither at an address that a user named nor elsewhere."""
+    hard = msgspec.structs.replace(SMALL, id_puzzle_bits=4)
+    lazy = next(seed for seed in range(50) if puzzle_bits(node_key_of(seed).public) < 4)
+    async with running_node(1, parameters=hard) as node, Peer(lazy, parameters=SMALL_AND_LAZY) as peer:
+        peer.sealer = Sealer(peer.key, bytes(BOOT_ID_BYTES), hard.network_id)
         with pytest.raises(ProofRefused, match="puzzle"):
-            await honest.hello(node.address)
-        await node.bootstrap([address_of(honest)])
-        await until(lambda: honest.statistics["puzzle-unsolved"], "its request got lost")
-        assert honest.contacts() == []
+            await node.hello(peer.endpoint)
+        peer.ask(node, wire.Ping())
+        await until(lambda: node.statistics["puzzle-unsolved"], "the request got lost")
+        assert peer.answers or await until(lambda: peer.answers, "it is answered all the same") is None
+        async with Peer(99, parameters=hard) as accomplice:
+            accomplice.answer = _answering_with_nodes([pack_contact(peer.contact)])
+            accomplice.ask(node, wire.Ping())
+            await until(node.contacts, "the accomplice is not known")
+            await node._server.crawl(peer.node_id, hard.k)
+            assert wire.FindNode in accomplice.asked
+        assert peer.asked == []
+        assert peer.node_id not in {contact.node_id for contact in node.contacts()}
+
+
+SMALL_AND_LAZY = msgspec.structs.replace(SMALL, id_puzzle_bits=0)
 
 
 async def test_a_node_that_comes_back_on_another_port_replaces_its_old_address() -> None:
@@ -161,29 +198,83 @@ async def test_a_node_that_comes_back_on_another_port_replaces_its_old_address()
         after = await stack.enter_async_context(running_node(77, nodes[:1]))
         assert after.address != old
         await until(lambda: all(_address_at(node, after) == after.address for node in nodes), "the old one stays")
+        assert sum(node.statistics["request-Hello"] for node in nodes[1:]) == 0
 
 
 def _address_at(node: DhtNode, other: DhtNode) -> Endpoint | None:
     return next((c.endpoint for c in node.contacts() if c.node_id == other.node_id), None)
 
 
-async def test_a_key_at_somebody_elses_address_gets_nowhere() -> None:
-    """An accomplice names the victim's key at its own address, and a made-up key at the victim's: nobody can open what is
-    sealed for another, so nobody answers, and the victim keeps its place."""
+def test_who_hands_datagrams_on_does_not_take_the_place_of_a_node_that_lives() -> None:
+    """A relay cannot read or forge anything, but whoever it moved to its own address would be in its hands: an accomplice
+    names the victim's key at the relay's address, and the relay is asked there and has the victim answer."""
+
+    async def scene(runtime: Runtime) -> None:
+        async with AsyncExitStack() as stack, AsyncExitStack() as mortal:
+            node = await stack.enter_async_context(running_node(1, runtime=runtime))
+            victim = await mortal.enter_async_context(running_node(2, [node], runtime=runtime))
+            await until(lambda: _address_at(node, victim) == victim.address, "the victim is not known")
+            network = runtime.network
+            assert isinstance(network, VirtualNetwork)
+            relay = await Relay(node.address, victim.address).open_in(network)
+            moved = contact_at(victim.node_key, relay.endpoint)
+            for _ in range(3):
+                await node._protocol.call_ping(moved)
+                await asyncio.sleep(10.0)
+                assert _address_at(node, victim) == victim.address
+            await mortal.aclose()
+            relay.behind = (await Peer(key=node_key_of(2)).open_in(network)).endpoint
+            await node._protocol.call_ping(moved)
+            await until(lambda: _address_at(node, victim) == relay.endpoint, "a dead address stays", within_s=60)
+
+    run_virtually(scene, seed=1)
+
+
+class Relay(asyncio.DatagramProtocol):
+    """Hands on what one says to the other, from its own address."""
+
+    def __init__(self, before: Endpoint, behind: Endpoint) -> None:
+        self.before = before
+        self.behind = behind
+
+    async def open_in(self, network: VirtualNetwork) -> "Relay":
+        self.transport, self.endpoint = await network.open_datagrams(lambda: self, Endpoint("127.0.0.1", 0))
+        return self
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self.transport.sendto(data, self.behind if tuple(addr) == tuple(self.before) else self.before)
+
+
+async def test_who_claims_the_key_of_another_does_not_take_its_place() -> None:
     async with AsyncExitStack() as stack:
         node, victim = await start_nodes(stack, 2)
-        liar = await stack.enter_async_context(Peer())
-        made_up = node_key_of(4_711).public
-        named = [victim.node_key + pack_endpoint(liar.endpoint), made_up + pack_endpoint(victim.address)]
-        liar.answer = _answering_with_nodes(named)
-        liar.deaf_to_strangers = True
-        liar.ask(node, wire.Ping())
-        await until(lambda: len(node.contacts()) == 2, "the liar is not known")
-        found = await node._server.crawl(node_id_of(made_up), SIM.k)
-        assert wire.FindNode in liar.asked
-        both = {victim.node_id, liar.contact.node_id}
-        assert {contact.node_id for contact in found.nearest} == both
-        assert {contact.node_id for contact in node.contacts()} == both
+        impostor = await stack.enter_async_context(Peer())
+        impostor.send(node.address, with_sender(impostor.request(node, wire.Ping()), victim.node_key))
+        await until(lambda: node.statistics["malformed"] == 1, "was not refused")
+        assert impostor.datagrams == []
+        assert _address_at(node, victim) == victim.address
+
+
+async def test_who_is_named_under_the_key_of_another_cannot_even_read_what_is_asked() -> None:
+    """An accomplice names the victim's key at the impostor's address, and the impostor would answer there."""
+    async with AsyncExitStack() as stack:
+        node, victim = await start_nodes(stack, 2)
+        impostor, accomplice = [await stack.enter_async_context(Peer(seed)) for seed in (700, 701)]
+        asked: list[bytes] = []
+
+        def pretend(data: bytes, addr: tuple[str, int]) -> None:
+            asked.append(data)
+            with pytest.raises(MalformedMessage):
+                impostor.sealer.open(data)
+            answer = impostor.sealed(node.node_key, bytes(8), wire.Pong())
+            impostor.send(node.address, with_sender(answer, victim.node_key))
+
+        impostor.datagram_received = pretend  # type: ignore[method-assign]
+        accomplice.answer = _answering_with_nodes([pack_contact(contact_at(victim.node_key, impostor.endpoint))])
+        accomplice.ask(node, wire.Ping())
+        await until(lambda: len(node.contacts()) == 2, "the accomplice is not known")
+        await node._server.crawl(victim.node_id, SIM.k)
+        assert asked
         assert _address_at(node, victim) == victim.address
 
 
@@ -191,15 +282,24 @@ def _answering_with_nodes(named: list[bytes]) -> Callable[[wire.Request, Endpoin
     """To a lookup this list, to a ping a pong."""
 
     def answer(request: wire.Request, asker: Endpoint) -> wire.Answer | None:
-        match request:
-            case wire.FindNode():
-                return wire.Nodes(named)
-            case wire.Ping():
-                return wire.Pong()
-            case _:
-                return None
+        return wire.Nodes(named) if isinstance(request, wire.FindNode) else wire.Pong()
 
     return answer
+
+
+@pytest.mark.parametrize("key", SMALL_ORDER_KEYS)
+async def test_a_key_that_nobody_can_have_is_somebody_who_does_not_answer(key: bytes) -> None:
+    """Hearsay names what it likes: a search goes on without."""
+    async with AsyncExitStack() as stack:
+        node, honest = await start_nodes(stack, 2)
+        liar = await stack.enter_async_context(Peer())
+        nobody = contact_at(key, Endpoint("127.0.0.1", 9))
+        liar.answer = _answering_with_nodes([pack_contact(nobody)])
+        liar.ask(node, wire.Ping())
+        await until(lambda: len(node.contacts()) == 2, "the liar is not known")
+        found = await node._server.crawl(nobody.node_id, SIM.k)
+        assert {contact.node_id for contact in found.nearest} == {honest.node_id, liar.node_id}
+        assert not node._protocol._open
 
 
 async def test_a_request_alone_brings_nobody_into_the_table() -> None:
@@ -212,11 +312,28 @@ async def test_a_request_alone_brings_nobody_into_the_table() -> None:
         assert mute.asked.count(wire.Ping) <= RPC_TRIES, "pinged once, however often it asks"
 
 
+async def test_who_answers_as_somebody_else_is_not_taken_for_whom_was_asked() -> None:
+    """A made-up key at an honest node's address gets nowhere: what is sealed for it opens for nobody."""
+    async with AsyncExitStack() as stack:
+        node, honest = await start_nodes(stack, 2)
+        made_up = contact_at(bytes(31) + b"\2", honest.address)
+        liar = await stack.enter_async_context(Peer())
+        liar.answer = _answering_with_nodes([pack_contact(made_up)])
+        liar.ask(node, wire.Ping())
+        await until(lambda: len(node.contacts()) == 2, "the liar is not known")
+        found = await node._server.crawl(made_up.node_id, SIM.k)
+        assert wire.FindNode in liar.asked
+        assert {contact.node_id for contact in found.nearest} == {honest.node_id, liar.node_id}
+        assert {contact.node_id for contact in node.contacts()} == {honest.node_id, liar.node_id}
+
+
 async def test_never_its_own_id() -> None:
-    async with running_node(1) as node, Peer(1) as mirror:
+    """Not even somebody with a copy of its key."""
+    async with running_node(1) as node, Peer(key=node_key_of(1)) as mirror:
         mirror.ask(node, wire.Ping())
         await until(lambda: node.statistics["request-Ping"], "the request got lost")
         assert node.contacts() == []
+        assert mirror.asked == []
 
 
 async def test_a_client_is_in_no_table_and_holds_nothing() -> None:
@@ -232,8 +349,9 @@ async def test_a_client_is_in_no_table_and_holds_nothing() -> None:
         async with Peer() as stranger:
             for request in (wire.Ping(), wire.FindNode(bytes(20))):
                 stranger.ask(client, request)
-            await until(lambda: client.statistics["asked-a-client"] == 2, "requests got lost")
-            assert stranger.answers == []
+            stranger.send(client.address, wire.encode_hello(wire.Hello(stranger.key.public, TAG, bytes(8))))
+            await until(lambda: client.statistics["asked-a-client"] == 3, "requests got lost")
+            assert stranger.datagrams == []
 
 
 # --- putting ----------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
-"""The bytes of the DHT: one way in, which returns or raises `MalformedMessage`, whatever the bytes."""
+"""The bytes of the DHT: few ways in, which return or raise `MalformedMessage`, whatever the bytes."""
 
-import contextlib
 import random
+from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -9,27 +9,38 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dhtchat.dht import wire
-from dhtchat.dht.contact import contact_at, is_callable, pack_contact, pack_endpoint, plain_endpoint, unpack_endpoint
+from dhtchat.dht.contact import (
+    callable_contact,
+    contact_at,
+    is_callable,
+    pack_contact,
+    pack_endpoint,
+    plain_endpoint,
+    unpack_contact,
+    unpack_endpoint,
+)
 from dhtchat.errors import MalformedMessage
 from dhtchat.ids import Endpoint, puzzle_bits
-from dhtchat.limits import DATAGRAM_ID_BYTES, HELLO_BYTES, NODE_ID_BYTES, TOKEN_BYTES
+from dhtchat.limits import DATAGRAM_ID_BYTES, HELLO_BYTES, NETWORK_TAG_BYTES, NODE_ID_BYTES, TOKEN_BYTES
+from dhtchat.parameters import MAIN
 from dhtchat.records.acceptance import Reason, Verdict
+from tests.dht.support import node_key_of
 
 ID = bytes(range(DATAGRAM_ID_BYTES))
+TOKEN = bytes(range(100, 100 + TOKEN_BYTES))
 NODE = bytes(range(NODE_ID_BYTES))
-KEY = bytes(range(32))
-TOKEN = b"a token."
-HELLO = wire.Hello(KEY, b"netw", ID)
 V4, V6 = Endpoint("192.0.2.7", 8468), Endpoint("2001:db8::7", 8468)
+KEY = node_key_of(1).public
 
 REQUESTS: list[wire.Request] = [
     wire.Ping(),
-    wire.Leaving(),
     wire.FindNode(NODE),
     wire.FindClaims(NODE, 3),
     wire.FindEntries(NODE, "presence", b"cursor"),
     wire.Store(NODE, b"record", None),
     wire.Store(NODE, b"record", 120_000),
+    wire.Store(NODE, b"record", None, 3, 5),
+    wire.Leaving(),
 ]
 ANSWERS: list[wire.Answer] = [
     wire.Pong(),
@@ -38,74 +49,86 @@ ANSWERS: list[wire.Answer] = [
     wire.Claims(False, 2, [b"one", b"two"]),
     wire.Entries([wire.Entry(b"one", 5)], b"next"),
     wire.Stored(Verdict.REFUSED, Reason.STALE, 7),
+    wire.Entries([], b"", True, ("0a", "0b")),
+    wire.Stored(Verdict.REFUSED, Reason.SPLIT, 0, True, True),
 ]
+EXPECTED: list[type[wire.Answer]] = [*wire.ANSWER_TO.values(), wire.Greeting]
+HELLO = wire.Hello(KEY, b"netw", ID)
 
 
-EVERY_ANSWER = (*wire.ANSWER_TO.values(), wire.Greeting)
+def expecting(answer: type[wire.Answer] | None) -> Callable[[bytes], type[wire.Answer] | None]:
+    return lambda message_id: answer
 
 
-def decode(plaintext: bytes, expected: type[wire.Answer] | None) -> wire.Frame:
-    """As a request, or as the answer that is waited for."""
-    return wire.decode_request(plaintext) if expected is None else wire.decode_answer(plaintext, lambda _: expected)
-
-
-def kind_of(message: wire.Message) -> type[wire.Answer] | None:
-    return type(message) if isinstance(message, wire.Answer) else None
-
-
-@pytest.mark.parametrize("bytes_min", [0, 18, 300])
-@pytest.mark.parametrize("message", [*REQUESTS, *ANSWERS], ids=lambda message: type(message).__name__)
-def test_what_is_encoded_is_decoded(message: wire.Message, bytes_min: int) -> None:
-    plaintext = wire.encode(ID, TOKEN, message, bytes_min=bytes_min)
+@pytest.mark.parametrize("bytes_min", [0, 300])
+@pytest.mark.parametrize("request_", REQUESTS, ids=lambda message: type(message).__name__)
+def test_a_request_is_encoded_and_decoded(request_: wire.Request, bytes_min: int) -> None:
+    plaintext = wire.encode(ID, TOKEN, request_, bytes_min=bytes_min)
     assert len(plaintext) >= bytes_min
-    assert decode(plaintext, kind_of(message)) == wire.Frame(ID, TOKEN, message)
+    assert wire.decode_request(plaintext) == wire.Frame(ID, TOKEN, request_)
 
 
-@pytest.mark.parametrize("expected", EVERY_ANSWER)
-def test_a_refusal_is_understood_in_place_of_any_answer(expected: type[wire.Answer]) -> None:
-    refusal = wire.Refused(wire.Refusal.BUSY)
-    assert decode(wire.encode(ID, TOKEN, refusal), expected).message == refusal
+@pytest.mark.parametrize("answer", ANSWERS, ids=lambda message: type(message).__name__)
+def test_an_answer_is_encoded_and_decoded(answer: wire.Answer) -> None:
+    plaintext = wire.encode(ID, TOKEN, answer)
+    assert wire.decode_answer(plaintext, expecting(type(answer))) == wire.Frame(ID, TOKEN, answer)
+
+
+@pytest.mark.parametrize("reason", wire.Refusal)
+@pytest.mark.parametrize("expected", EXPECTED)
+def test_a_refusal_is_understood_in_place_of_any_answer(expected: type[wire.Answer], reason: wire.Refusal) -> None:
+    refusal = wire.Refused(reason)
+    assert wire.decode_answer(wire.encode(ID, TOKEN, refusal), expecting(expected)).message == refusal
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
-@pytest.mark.parametrize("expected", EVERY_ANSWER)
+@pytest.mark.parametrize("expected", EXPECTED)
 def test_an_answer_is_read_only_as_what_was_asked_for(answer: wire.Answer, expected: type[wire.Answer]) -> None:
     """`Nodes` may come instead of a value: who holds none says who is nearer."""
     finds_value = expected in (wire.Claims, wire.Entries)
     if not isinstance(answer, expected) and not (finds_value and isinstance(answer, wire.Nodes)):
         with pytest.raises(MalformedMessage):
-            decode(wire.encode(ID, TOKEN, answer), expected)
+            wire.decode_answer(wire.encode(ID, TOKEN, answer), expecting(expected))
 
 
-def test_an_answer_nobody_waits_for_is_not_looked_at() -> None:
-    frame = wire.decode_answer(_framed(b"anything"), lambda message_id: None)
-    assert frame == wire.Frame(ID, TOKEN, None)
+@pytest.mark.parametrize("request_", REQUESTS)
+@pytest.mark.parametrize("expected", EXPECTED)
+def test_a_request_is_no_answer_and_an_answer_no_request(request_: wire.Request, expected: type[wire.Answer]) -> None:
+    with pytest.raises(MalformedMessage):
+        wire.decode_answer(wire.encode(ID, TOKEN, request_), expecting(expected))
+    for answer in ANSWERS:
+        with pytest.raises(MalformedMessage):
+            wire.decode_request(wire.encode(ID, TOKEN, answer))
 
 
-def _framed(payload: bytes) -> bytes:
+def _frame(payload: bytes) -> bytes:
     return ID + TOKEN + len(payload).to_bytes(2, "big") + payload
 
 
+def test_the_payload_of_an_answer_nobody_waits_for_is_not_looked_at() -> None:
+    assert wire.decode_answer(_frame(b"anything"), expecting(None)) == wire.Frame(ID, TOKEN, None)
+
+
 def _raw(*fields: object) -> bytes:
-    return _framed(msgspec.msgpack.encode(fields))
+    return _frame(msgspec.msgpack.encode(fields))
 
 
 @pytest.mark.parametrize(
     "plaintext",
     [
         b"",
-        ID,
+        ID + TOKEN,
         ID + TOKEN + b"\0",
-        ID + TOKEN + b"\0\0",
-        ID + TOKEN + b"\xff\xff" + msgspec.msgpack.encode(["ping"]),
-        _framed(b"\xc1"),
-        _framed(b"\x91" * 1_100),  # nested a thousand times
-        _framed(b"\x92\xa4ping\xdd\xff\xff\xff\xff"),  # claims to go on for 4 GiB
-        _framed(msgspec.msgpack.encode(["ping"]) + b"\0"),
+        _frame(b""),
+        _frame(b"\x91\xa4ping")[:-1],
+        ID + TOKEN + b"\xff\xff\x91\xa4ping",
+        _frame(b"\xc1"),
+        _frame(b"\x91" * 1_200),  # nested a thousand times
+        _frame(b"\x92\xa9find_node\xdd\xff\xff\xff\xff"),  # claims to go on for 4 GiB
+        _frame(b"\x91\xa4ping\x00"),
         _raw("ping", 1),
-        _raw("ping", NODE),  # as the stock library asks
+        _raw("ping", [NODE]),  # as the stock library asks
         _raw("pong"),
-        _raw("greeting", pack_endpoint(V4)),
         _raw("no_such_method"),
         _raw("find_node", NODE[:-1]),
         _raw("find_claims", NODE, 4),
@@ -127,8 +150,10 @@ def test_bad_requests_are_malformed(plaintext: bytes) -> None:
     "answer",
     [
         ["nodes", [bytes(37)]],
+        ["nodes", [bytes(26)]],
         ["nodes", [bytes(38)] * 21],
         ["nodes", [7]],
+        ["nodes", [], 1],
         ["nodes", 7],
         ["nodes", [[7]]],
         ["pong"],
@@ -141,76 +166,90 @@ def test_bad_requests_are_malformed(plaintext: bytes) -> None:
 )
 def test_bad_answers_are_malformed(answer: object) -> None:
     with pytest.raises(MalformedMessage):
-        decode(_framed(msgspec.msgpack.encode(answer)), wire.Nodes)
+        wire.decode_answer(_frame(msgspec.msgpack.encode(answer)), expecting(wire.Nodes))
 
 
 def test_a_greeting_with_a_bad_address_is_malformed() -> None:
     with pytest.raises(MalformedMessage):
-        decode(_raw("greeting", b"12345"), wire.Greeting)
+        wire.decode_answer(_raw("greeting", b"12345"), expecting(wire.Greeting))
 
 
-def test_what_is_named_without_solving_the_puzzle_is_left_out() -> None:
-    bits = puzzle_bits(KEY)
-    nodes = wire.Nodes([pack_contact(contact_at(KEY, V4))])
-    assert nodes.contacts(bits) == [contact_at(KEY, V4)]
-    assert nodes.contacts(bits + 1) == []
+# --- not sealed -------------------------------------------------------------------------------------------------------
 
 
-# --- before keys are known --------------------------------------------------------------------------------------------
+def test_a_hello_is_encoded_and_decoded() -> None:
+    assert wire.decode_hello(wire.encode_hello(HELLO)) == HELLO
+    assert len(wire.encode_hello(HELLO)) == HELLO_BYTES
 
 
-def test_a_hello_and_the_answer_of_another_network_are_read() -> None:
+def test_a_hello_must_be_as_long_as_it_should() -> None:
+    """Shorter, and it would be worth sending in somebody else's name."""
     datagram = wire.encode_hello(HELLO)
-    assert len(datagram) == HELLO_BYTES
-    assert wire.decode_hello(datagram) == HELLO
-    assert wire.decode_foreign(wire.encode_foreign(ID)) == ID
+    for bad in (datagram[:-1], datagram + b"\0", datagram[:45], b"", b"\0" + datagram[1:]):
+        with pytest.raises(MalformedMessage):
+            wire.decode_hello(bad)
 
 
-@pytest.mark.parametrize(
-    "datagram",
-    [b"", wire.encode_hello(HELLO)[:-1], wire.encode_hello(HELLO) + b"\0", b"\0" + wire.encode_hello(HELLO)[1:]],
-)
-def test_bad_hellos_are_malformed(datagram: bytes) -> None:
-    """A shorter one could make us send more than was sent to us."""
-    with pytest.raises(MalformedMessage):
-        wire.decode_hello(datagram)
-    with pytest.raises(MalformedMessage):
-        wire.decode_foreign(datagram)
+def test_the_answer_of_another_network_is_encoded_and_decoded() -> None:
+    datagram = wire.encode_foreign(ID)
+    assert wire.decode_foreign(datagram) == ID
+    for bad in (datagram[:-1], datagram + b"\0", b"\0" + datagram[1:]):
+        with pytest.raises(MalformedMessage):
+            wire.decode_foreign(bad)
 
 
 # --- any bytes --------------------------------------------------------------------------------------------------------
 
 
-@given(plaintext=st.binary(max_size=1_300), expected=st.sampled_from([None, *EVERY_ANSWER]))
+@given(plaintext=st.binary(max_size=1_300), expected=st.sampled_from([None, *EXPECTED]))
 def test_any_bytes_decode_or_are_malformed(plaintext: bytes, expected: type[wire.Answer] | None) -> None:
     _decodes_or_is_malformed(plaintext, expected)
-    for decoder in (wire.decode_hello, wire.decode_foreign):
-        with contextlib.suppress(MalformedMessage):
-            decoder(plaintext)
+    _decodes_or_is_malformed(_frame(plaintext), expected)
 
 
 @given(seed=st.integers(0, 2**32), which=st.integers(0, len(REQUESTS) + len(ANSWERS) - 1))
 def test_any_mutation_decodes_or_is_malformed(seed: int, which: int) -> None:
     message = [*REQUESTS, *ANSWERS][which]
-    source = random.Random(seed)
-    plaintext = mutate(wire.encode(ID, TOKEN, message), source)
-    _decodes_or_is_malformed(plaintext, kind_of(message))
+    plaintext = mutate(wire.encode(ID, TOKEN, message), random.Random(seed))
+    _decodes_or_is_malformed(plaintext, type(message) if isinstance(message, wire.Answer) else None)
 
 
 def _decodes_or_is_malformed(plaintext: bytes, expected: type[wire.Answer] | None) -> None:
+    for decode in (wire.decode_request, lambda plain: wire.decode_answer(plain, expecting(expected))):
+        try:
+            frame = decode(plaintext)
+        except MalformedMessage:
+            continue
+        assert (frame.message_id, frame.token) == (plaintext[:8], plaintext[8:16])
+        if isinstance(frame.message, wire.Nodes):
+            assert all(is_callable(contact.endpoint) for contact in frame.message.contacts(0))
+
+
+@given(st.one_of(st.binary(max_size=200), st.binary(min_size=127, max_size=127).map(lambda tail: b"\x13" + tail)))
+def test_any_bytes_are_a_hello_or_malformed(datagram: bytes) -> None:
+    for decode in (wire.decode_hello, wire.decode_foreign):
+        try:
+            decoded = decode(datagram)
+        except MalformedMessage:
+            continue
+        if isinstance(decoded, wire.Hello):
+            assert [len(part) for part in decoded] == [32, NETWORK_TAG_BYTES, DATAGRAM_ID_BYTES]
+
+
+@given(st.one_of(st.binary(max_size=60), st.binary(min_size=38, max_size=38), st.binary(min_size=50, max_size=50)))
+def test_any_bytes_are_a_contact_or_malformed(packed: bytes) -> None:
     try:
-        frame = decode(plaintext, expected)
+        contact = unpack_contact(packed)
     except MalformedMessage:
         return
-    assert len(frame.message_id) == DATAGRAM_ID_BYTES
-    assert len(frame.token) == TOKEN_BYTES
-    if isinstance(frame.message, wire.Nodes):
-        assert all(is_callable(contact.endpoint) for contact in frame.message.contacts(0))
+    assert pack_contact(contact) == packed
+    usable = callable_contact(packed, 0)
+    assert usable in (None, contact)
 
 
-def mutate(datagram: bytes, source: random.Random) -> bytes:
+def mutate(data: bytes, source: random.Random) -> bytes:
     """Flips, cuts, repeats or inserts a few bytes."""
-    changed = bytearray(datagram)
+    changed = bytearray(data)
     for _ in range(source.randint(1, 4)):
         at = source.randrange(len(changed) or 1)
         match source.randrange(4):
@@ -223,6 +262,19 @@ def mutate(datagram: bytes, source: random.Random) -> bytes:
             case _:
                 changed[at:at] = source.randbytes(source.randint(1, 8))
     return bytes(changed)
+
+
+# --- contacts ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_key_that_does_not_solve_the_puzzle_is_no_contact() -> None:
+    """Ids are free to choose otherwise; whoever is named must have paid, too."""
+    solved, unsolved = (
+        node_key_of(1, MAIN).public,
+        next(key for seed in range(100) if puzzle_bits(key := node_key_of(seed).public) < MAIN.id_puzzle_bits),
+    )
+    named = wire.Nodes([pack_contact(contact_at(key, V4)) for key in (solved, unsolved)])
+    assert named.contacts(MAIN.id_puzzle_bits) == [contact_at(solved, V4)]
 
 
 @pytest.mark.parametrize("endpoint", [V4, V6, Endpoint("127.0.0.1", 0), Endpoint("::", 65_535)])
