@@ -49,7 +49,12 @@ class Journal:
     async def read(self, function: Callable[..., T], *arguments: object) -> T:
         """A query of the store, off the loop and never beside a commit."""
         async with self._disk:
-            return await self._runtime.run_blocking(function, *arguments)
+            return await self._runtime.run_blocking(self._alone, function, *arguments)
+
+    def _alone(self, function: Callable[..., T], *arguments: object) -> T:
+        """In the thread: `_disk` is let go when we are cancelled, this lock when the work is done."""
+        with self._store.lock:
+            return function(*arguments)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -74,7 +79,7 @@ class Journal:
         while True:
             try:
                 async with self._disk:
-                    await self._runtime.run_blocking(self._store.commit, writes)
+                    await self._runtime.run_blocking(self._alone, self._store.commit, writes)
                 return
             except sqlite3.Error as error:
                 # Disk full, most often. Nothing was written and nothing that depends on it leaves: wait and try again.

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -98,6 +99,8 @@ class HistoryStore:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
+        self.lock = threading.Lock()
+        """Held by a thread that works on the file: who was waiting for it may have been cancelled, the thread goes on."""
         self.moved_aside: Path | None = None
         """Where a damaged file went, when there was one."""
         try:
@@ -149,7 +152,9 @@ class HistoryStore:
         self.close()
 
     def close(self) -> None:
-        self._db.close()
+        """Waits for a thread that still works on the file: SQLite does not survive being closed under it."""
+        with self.lock:
+            self._db.close()
 
     def commit(self, writes: Iterable[Write]) -> None:
         """All or nothing, on disk when this returns. Raises `sqlite3.Error` (disk full) with nothing written."""

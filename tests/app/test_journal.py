@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from random import Random
@@ -249,3 +250,27 @@ async def test_what_was_flushed_is_in_the_file(tmp_path: Path, rng: Random) -> N
             other.close()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_history_is_not_closed_under_a_thread_that_writes_it(tmp_path: Path) -> None:
+    """Who waits for a commit may be cancelled; its thread goes on, and SQLite would crash with the whole process."""
+    store = HistoryStore(tmp_path / "history.db")
+    runtime = Runtime(RealClock(), Random(1), RealNetwork())
+    journal = Journal(store, runtime)
+    entered, leave = threading.Event(), threading.Event()
+
+    def slow_read() -> bytes | None:
+        entered.set()
+        leave.wait(10)
+        return store.fact("anything")
+
+    reading = asyncio.create_task(journal.read(slow_read))
+    await asyncio.to_thread(entered.wait, 10)
+    reading.cancel()
+    await asyncio.wait((reading,))
+    closing = asyncio.create_task(asyncio.to_thread(store.close))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not closing.done(), "closed while a thread is at work"
+    leave.set()
+    await closing

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from dhtchat.chat.events import MessageArrived
 from dhtchat.crypto.certificates import TlsIdentity
 from dhtchat.crypto.identity import SigningKey
-from dhtchat.dht.contact import Contact
+from dhtchat.dht.contact import Contact, contact_at
 from dhtchat.dht.node import DhtNode
 from dhtchat.dht.storage import Kept
 from dhtchat.ids import Endpoint, PeerId, RecordKey, RoomId
@@ -253,7 +253,7 @@ def contacts_of(town: Town) -> list[Contact]:
     nodes = [person.node._dht for person in town.people if person.is_online]
     if town.bootstrap is not None:
         nodes.append(town.bootstrap)
-    return [Contact(node.node_id, node.address) for node in nodes]
+    return [contact_at(node.node_key, node.address) for node in nodes]
 
 
 @contextlib.asynccontextmanager
