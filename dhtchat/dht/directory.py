@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from dhtchat.dht.sets import NodeReading, Span
+from dhtchat.dht.storage import item_of
 from dhtchat.limits import TREE_DEPTH_MAX, TREE_KNOWN_MAX, TREE_KNOWN_S
 from dhtchat.records.kinds import SoftRecord
 
@@ -53,10 +54,18 @@ class Skeleton:
         """Depth of the deepest node above an item that is known to have split; -1 when none is."""
         return next((depth for depth in range(len(item), -1, -1) if item[:depth] in self._inner), -1)
 
-    def leftovers(self, leaf: str) -> list[SoftRecord]:
-        """Entries that belong into this leaf and are still where they were before a split."""
-        inners = (self._inner.get(leaf[:depth]) for depth in range(len(leaf)))
-        return [r for inner in inners if inner for r in inner.leftovers if r.body.item(r.key).startswith(leaf)]  # type: ignore[union-attr]
+    def leftovers(self, leaf: str | None, *, behind: str | None = None) -> list[SoftRecord]:
+        """Entries that belong into this leaf and are still where they were before a split; with those, too, that belong
+        between the leaf `behind` and this one (None: the end), where nobody else is."""
+        found = []
+        for inner in self._inner.values():
+            for record in inner.leftovers:
+                item = item_of(record)
+                inside = leaf is not None and item.startswith(leaf)
+                between = behind is not None and _is_behind(item, behind) and (leaf is None or item < leaf)
+                if inside or between:
+                    found.append(record)
+        return found
 
 
 class LeafSearch:
@@ -185,4 +194,4 @@ def first_of(records: list[SoftRecord], count: int) -> list[SoftRecord]:
         entry_id = record.body.entry_id(record.key)
         if entry_id not in newest or record.body.sequence > newest[entry_id].body.sequence:
             newest[entry_id] = record
-    return list(islice(sorted(newest.values(), key=lambda r: (r.body.item(r.key), r.digest)), count))  # type: ignore[union-attr]
+    return list(islice(sorted(newest.values(), key=lambda r: (item_of(r), r.digest)), count))

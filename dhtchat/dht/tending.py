@@ -78,7 +78,8 @@ class TreeKeeper:
                 assert above is not None
                 votes = await self._ask(above, record.body.KIND, False)
                 if votes.answered and not votes.has_split:
-                    _note(self._misplaced, key, self._clock.monotonic() + TREE_CHECK_AGAIN_S)
+                    if not votes.split:  # else it may be splitting this very moment
+                        _note(self._misplaced, key, self._clock.monotonic() + TREE_CHECK_AGAIN_S)
                     self._storage.discard(key)
                     return
             votes = await self._ask(key, record.body.KIND, True)

@@ -1,7 +1,7 @@
 """Reads directories and memberships over the network: leaf by leaf, a range, a sample. Whom to ask says `directory.py`."""
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import NamedTuple
 
@@ -75,8 +75,8 @@ class TreeReader:
         above = search.leaf[:-1]
         if search.leaf and skeleton.get(above) is None and self.lookups - before < JUMP_LOOKUPS_MAX:
             await self._read(tree, above, skeleton, pages)  # who belongs here may be left over there
-        held = list(node.entries) if node is not None else []
-        return Page(search.leaf, self._sorted(held, skeleton, search.leaf), self.lookups - before)
+        held = node.entries if node is not None else ()
+        return Page(search.leaf, self._sorted(held, skeleton.leftovers(search.leaf)), self.lookups - before)
 
     async def pages(self, tree: Tree, first: str = FIRST_ITEM, last: str = LAST_ITEM) -> AsyncIterator[Page]:
         """The leaf of `first`, even if nobody is in it, then every leaf with somebody in it, as far as that of `last`."""
@@ -92,9 +92,12 @@ class TreeReader:
                 assert leaf is not None
                 leaf = await self._next(tree, leaf, skeleton, lookups_max=None)
                 if leaf is None or leaf > last:
+                    left = self._sorted([], skeleton.leftovers(leaf, behind=page.leaf))
+                    if left:
+                        yield Page(page.leaf, left, self.lookups - before)
                     return
                 leaf, node = await self._descend(tree, leaf, skeleton)
-                entries = self._sorted(list(node.entries), skeleton, leaf)
+                entries = self._sorted(node.entries, skeleton.leftovers(leaf, behind=page.leaf))
                 if entries or not node.reading.answered:
                     break
             # What the next page needs is asked for now, as far as this one has cost little.
@@ -173,8 +176,8 @@ class TreeReader:
         skeleton.learn(prefix, node, self._runtime.clock.monotonic())
         return node
 
-    def _sorted(self, held: list[SoftRecord], skeleton: Skeleton, leaf: str) -> tuple[SoftRecord, ...]:
-        everybody = [*held, *skeleton.leftovers(leaf)]
+    def _sorted(self, held: Sequence[SoftRecord], left_over: Sequence[SoftRecord]) -> tuple[SoftRecord, ...]:
+        everybody = [*held, *left_over]
         return tuple(first_of(everybody, len(everybody)))
 
     def _skeleton(self, tree: Tree) -> Skeleton:
