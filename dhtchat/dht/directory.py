@@ -22,7 +22,8 @@ class Inner(NamedTuple):
     """A node that has split: what is below it, and who is left over in it from before."""
 
     below: tuple[Span, ...]
-    leftovers: tuple[SoftRecord, ...]
+    leftovers: tuple[tuple[str, SoftRecord], ...]
+    """With their items."""
     read_at_s: float
 
 
@@ -36,7 +37,7 @@ class Skeleton:
         """The answer for one node."""
         self._inner.pop(prefix, None)
         if node.split:
-            self._inner[prefix] = Inner(node.below, node.entries, now_s)
+            self._inner[prefix] = Inner(node.below, tuple((item_of(record), record) for record in node.entries), now_s)
             if len(self._inner) > TREE_KNOWN_MAX:
                 self._inner.popitem(last=False)
 
@@ -59,8 +60,7 @@ class Skeleton:
         between the leaf `behind` and this one (None: the end), where nobody else is."""
         found = []
         for inner in self._inner.values():
-            for record in inner.leftovers:
-                item = item_of(record)
+            for item, record in inner.leftovers:
                 inside = leaf is not None and item.startswith(leaf)
                 between = behind is not None and _is_behind(item, behind) and (leaf is None or item < leaf)
                 if inside or between:
