@@ -359,7 +359,8 @@ class Replicas:
 
     async def count_votes(self, key: RecordKey, kind: str, near: bool) -> Votes:
         """Whether the other replicas of a node of a tree say that it has split. `near`: of those we know without a search,
-        one try each. Else the question goes along with a search, which ends when more than half of them say the same."""
+        one try each. Else the question goes along with a search, which ends when more than half of them say that it has:
+        one that says so alone matters as well."""
         votes: dict[Contact, Votes] = {}
 
         async def ask(contact: Contact) -> Sequence[Contact]:
@@ -372,8 +373,7 @@ class Replicas:
                 await ask(contact)
 
         def agreed(settled: list[Contact]) -> bool:
-            said = _sum(votes[contact] for contact in settled if contact in votes)
-            return 2 * max(said.split, said.leaf) > SOFT_REPLICAS
+            return 2 * _sum(votes[contact] for contact in settled if contact in votes).split > SOFT_REPLICAS
 
         if near:
             async with asyncio.TaskGroup() as group:
