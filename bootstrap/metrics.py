@@ -71,7 +71,10 @@ _COUNTED: Final[Mapping[str, tuple[str, str]]] = {
     "unanswered": ("dhtchat_dht_requests_unanswered_total", ""),
     "admission-failed": ("dhtchat_dht_admissions_failed_total", "silent"),
     "admission-postponed": ("dhtchat_dht_admissions_failed_total", "postponed"),
-    "proof-refused": ("dhtchat_dht_admissions_failed_total", "proof-refused"),
+    "puzzle-unsolved": ("dhtchat_dht_admissions_failed_total", "puzzle-unsolved"),
+    "replayed": ("dhtchat_dht_datagrams_dropped_total", "replayed"),
+    "strangers-refused": ("dhtchat_dht_datagrams_dropped_total", "strangers-refused"),
+    "unproved": ("dhtchat_dht_requests_refused_total", "unproved"),
     "repaired": ("dhtchat_dht_records_repaired_total", ""),
     "disk-failed": ("dhtchat_dht_disk_errors_total", ""),
 }

@@ -12,7 +12,7 @@ NOISE: Final[Mapping[str, Callable[[str], bool]]] = {
     "malformed": lambda name: name == "malformed",
     "other-network": lambda name: name == "request-other-network",
     "unasked-answers": lambda name: name in ("answer-unknown", "answer-wrong-source"),
-    "refused-proofs": lambda name: name == "proof-refused",
+    "strangers": lambda name: name in ("strangers-refused", "puzzle-unsolved", "replayed"),
     "refused-records": lambda name: (
         name.startswith(("refused-", "record-dropped-")) and name not in _EVERYDAY and name != "refused-full"
     ),

@@ -12,7 +12,7 @@ from bootstrap.metrics import METRICS, MetricsPage, counters
 from dhtchat.limits import STORAGE_ENTRIES_MAX
 from dhtchat.parameters import SIM
 from dhtchat.runtime import RealClock
-from tests.dht.support import running_node
+from tests.dht.support import running_node, until
 
 _SAMPLE = re.compile(r'([a-z_]+)(?:\{((?:[a-z_]+="(?:[^"\\\n]|\\[\\"n])*",?)*)\})? ([+-]?(?:\d+(?:\.\d+)?|Inf))')
 """Of the text format 0.0.4, as far as we use it."""
@@ -45,6 +45,7 @@ def samples(text: str) -> dict[str, float]:
 
 async def test_the_page_is_well_formed() -> None:
     async with running_node(1) as node, running_node(2, [node]):
+        await until(node.contacts, "the other is not known")
         page = MetricsPage(node, SIM, RealClock())
         node.statistics  # noqa: B018 - a copy each time: reading it changes nothing
         found = samples(page.text())

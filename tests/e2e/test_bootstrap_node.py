@@ -8,10 +8,10 @@ import socket
 import pytest
 
 from dhtchat.cli.peer_process import EventFields, PeerProcess
-from dhtchat.dht import wire
-from dhtchat.ids import parse_endpoint, print_node_key
+from dhtchat.dht.contact import Contact
+from dhtchat.ids import NodeAddress, parse_endpoint, print_node_key
 from dhtchat.parameters import load_parameters
-from tests.dht.support import Peer, until
+from tests.dht.support import running_node, until
 from tests.e2e.world import (
     LOCALLY,
     World,
@@ -180,16 +180,19 @@ async def test_it_ends_while_it_waits_for_an_answer(world: World) -> None:
 
 
 async def test_a_goodbye_is_said(world: World) -> None:
-    """Who is stopped tells the nodes in its table, so that they need not find out. One of them is played here."""
+    """Who is stopped tells the nodes in its table, so that they need not find out."""
     door = await world.open_door()
-    async with Peer() as neighbour:
-        asks = neighbour.request(wire.Ping, parameters=load_parameters(str(world.folder / "network.toml")))
-        neighbour.send(parse_endpoint(world.address), asks)
-        await until(lambda: wire.Ping in neighbour.asked, "it looks who is there before it lets anybody in")
-        await until(lambda: neighbour.answers, "the ping is answered")
+    parameters = load_parameters(str(world.folder / "network.toml"))
+    told: list[Contact] = []
+    async with running_node(5, parameters=parameters) as neighbour:
+        neighbour._protocol._on_leaving = told.append  # type: ignore[method-assign]
+        address = parse_endpoint(world.address)
+        await neighbour.bootstrap([NodeAddress(address, None)])
+        await until(lambda: neighbour.statistics["request-Ping"], "it looks who is there before it lets anybody in")
         door.send_signal(signal.SIGTERM)
         assert await door.exit_code() == 0
-        await until(lambda: wire.Leaving in neighbour.asked, "no goodbye")
+        await until(lambda: told, "no goodbye")
+    assert [contact.endpoint for contact in told] == [address]
 
 
 async def test_systemd_is_told(world: World) -> None:
