@@ -610,9 +610,17 @@ class DhtProtocol(KademliaProtocol):
                 return ClaimsFound(held)
 
     async def call_find_entries(
-        self, contact: Contact, key: RecordKey, kind: str, *, pages: int = SET_PAGES_MAX, quick: bool = False
+        self,
+        contact: Contact,
+        key: RecordKey,
+        kind: str,
+        *,
+        pages: int = SET_PAGES_MAX,
+        quick: bool = False,
+        on_page: Callable[[Contact], None] = lambda contact: None,
     ) -> EntriesFound:
-        """The entries it holds, page by page, as many as an honest replica can have. `quick`: one try, and no blame."""
+        """The entries it holds, page by page, as many as an honest replica can have. `quick`: one try, and no blame.
+        `on_page`: called when one has come."""
         held: list[wire.Entry] = []
         after = b""
         first: wire.Entries | None = None
@@ -624,6 +632,7 @@ class DhtProtocol(KademliaProtocol):
                     return EntriesFound([], answer.contacts(self._bits))
                 break  # only a first page may be answered so
             first = first or answer
+            on_page(contact)
             held += answer.entries
             if answer.following <= after or len(held) >= SET_ENTRIES_MAX:  # the end, or one that leads us in circles
                 break

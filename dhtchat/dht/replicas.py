@@ -333,9 +333,10 @@ class Replicas:
         depth = len(prefix)
         said: dict[Contact, tuple[_Node, float]] = {}
         """And when."""
+        talking: set[Contact] = set()
 
         async def ask(contact: Contact) -> Sequence[Contact]:
-            answer = await self._protocol.call_find_entries(contact, key, kind, pages=pages)
+            answer = await self._protocol.call_find_entries(contact, key, kind, pages=pages, on_page=talking.add)
             offered = ((entry.record, entry.remaining_ms / MS_PER_S) for entry in answer.held)
             node = _Node(self._believed(offered, key, kind, depth), answer.split, answer.below)
             said[contact] = node, self._runtime.clock.monotonic()
@@ -345,7 +346,8 @@ class Replicas:
             same = Counter(said[contact][0].gist for contact in settled if contact in said)
             return any(gist != _Gist() and 2 * times > SOFT_REPLICAS for gist, times in same.items())
 
-        found = await self._crawl(key, SOFT_REPLICAS, question=Question(ask, agreed), hasty=True)
+        question = Question(ask, agreed, talking.__contains__)
+        found = await self._crawl(key, SOFT_REPLICAS, question=question, hasty=True)
         merge = NodeMerge(prefix)
         merge.on_silence(found.silent)
         now_s = self._runtime.clock.monotonic()
