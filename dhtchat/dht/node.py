@@ -118,7 +118,9 @@ class RecordServer(Server):
         if not found.doubtful:
             return found
         self.protocol.statistics["lookup-doubtful"] += 1
-        again = await self._crawl(target, count, question=question, paths=LOOKUP_PATHS_UNDER_ATTACK, elsewhere=True)
+        again = await self._crawl(
+            target, count, question=question, paths=LOOKUP_PATHS_UNDER_ATTACK, hasty=hasty, elsewhere=True
+        )
         return again.joined(found, target, count, self.protocol.router.limited)
 
     async def _crawl(self, target: bytes, count: int, **how: Any) -> Found:
