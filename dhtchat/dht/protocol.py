@@ -5,8 +5,8 @@ What this file guards:
   address is dropped and counted. Nothing is looked up by a name from the network.
 - Whoever speaks has proved its key by the seal (`crypto/datagram.py`). An answer counts only for an open request, only from
   the key and the address asked, and only in the form that request expects.
-- Only an answer brings a contact into the table, or back, or to a new address; a request merely makes us ping who sent
-  it, within bounds.
+- Only an answer brings a contact into the table, or back, or, when its old address is silent, to a new one; a request
+  merely makes us ping who sent it, within bounds.
 - Who has not shown that it receives what is sent to its address is sent at most three times what it sent, and can store
   nothing: a token in an answer, brought back in the next request, shows it (BEP 5).
 - Nothing is sent but by `_send`.
