@@ -377,8 +377,8 @@ class DhtNode:
     async def _refresh_table(self) -> None:
         """The paper's §2.3: soon after joining a lookup goes to a random id of the buckets beside ours, and later where
         none went for long. (Without the first, 3 of 100 searches among 2,000 nodes ended where nobody knew anybody nearer.)
-        And one to our own id, soon after joining and then less and less often: who joined at the same moment did not know of us the
-        first time."""
+        And one to our own id, soon after joining and then less and less often: who joined at the same moment did not know
+        of us the first time."""
         while True:
             delay_s = SELF_LOOKUP_FIRST_S
             joined = self._joined.is_set()
