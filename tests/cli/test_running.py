@@ -30,7 +30,11 @@ raise SystemExit(run_until_done(body()))
 def started(then: str, *before: str) -> subprocess.Popen[str]:
     """A command that runs. `then`: what it does when it is cancelled."""
     process = subprocess.Popen(
-        [*before, sys.executable, "-c", STUBBORN.format(then=then)], stdout=subprocess.PIPE, text=True
+        [*before, sys.executable, "-c", STUBBORN.format(then=then)],
+        stdout=subprocess.PIPE,
+        text=True,
+        # Whoever runs the tests may be under nohup themselves.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "runs\n"
