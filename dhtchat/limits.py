@@ -230,6 +230,8 @@ SLOW_DEVIATIONS: Final = 2
 LOOKUP_SLOW_MIN_S: Final = 0.02
 """A slot of a search is lent to the next candidate after the smoothed round trip and two mean deviations, which 19 of 20
 answers do not take (measured: docs/decisions/0012-paths-diversity-hedging.md), and not before this."""
+ADDRESSES_PER_CONTACT_MAX: Final = 4
+"""Addresses a table remembers somebody at, for each contact it has room for; above it those of the gone are dropped."""
 CONTACT_FRESH_S: Final = 60.0
 """A contact heard this recently is taken to live: nobody is pinged to see whether it can make way. Our guess."""
 ADMISSIONS_OPEN_MAX: Final = 32

@@ -18,6 +18,7 @@ from dhtchat.dht.contact import Contact
 from dhtchat.dht.diversity import Limited, Network, network_of, spread
 from dhtchat.ids import Endpoint, NodeId
 from dhtchat.limits import (
+    ADDRESSES_PER_CONTACT_MAX,
     CONTACT_FRESH_S,
     JOIN_SEARCHES_MAX,
     NETWORK_NODES_PER_BUCKET,
@@ -35,7 +36,6 @@ from dhtchat.runtime import Clock
 
 _ID_BITS: Final = 8 * NODE_ID_BYTES
 _ID_MAX: Final = 2**_ID_BITS - 1
-_ADDRESSES_PER_NODE: Final = 4
 _DEPTH_STEP: Final = 5
 """b of the paper's §4.2, as the library has it."""
 
@@ -110,8 +110,8 @@ class ContactTable(RoutingTable):
         """Who is in the buckets (not waiting beside them), by its id as a number."""
         self._numbers: list[int] = []
         """The same numbers, sorted: a subtree of the id space is a slice of it."""
-        self._at: dict[Endpoint, set[Contact]] = {}
-        """Who entered at an address; some may have left since."""
+        self._at: dict[Endpoint, dict[Contact, None]] = {}
+        """Who entered at an address; some may have left since. (Not a set: a simulated run must be the same each time.)"""
         super().__init__(None, ksize, Node(own_id))
 
     def flush(self) -> None:
@@ -170,11 +170,11 @@ class ContactTable(RoutingTable):
         of one network."""
         if self._is_crowd(contact):
             return False
-        if len(self._at) > _ADDRESSES_PER_NODE * (len(self) + self.ksize):  # mostly of those who are gone
+        if len(self._at) > ADDRESSES_PER_CONTACT_MAX * (len(self) + self.ksize):  # mostly of those who are gone
             self._at.clear()
             for node in self._everybody():
-                self._at.setdefault(node.contact.endpoint, set()).add(node.contact)
-        self._at.setdefault(contact.endpoint, set()).add(contact)
+                self._at.setdefault(node.contact.endpoint, {})[node.contact] = None
+        self._at.setdefault(contact.endpoint, {})[contact] = None
         return self.add_contact(KnownNode(contact, self._clock.monotonic(), self._network_of(contact)))
 
     def leave(self, contact: Contact) -> Contact | None:
