@@ -25,7 +25,7 @@ from kademlia.node import Node
 from kademlia.protocol import KademliaProtocol
 from rpcudp.protocol import RPCProtocol
 
-from dhtchat.crypto.datagram import NodeKey, Sealer, kind_of, sender_of
+from dhtchat.crypto.datagram import NodeKey, Opened, Sealer, kind_of, sender_of
 from dhtchat.dht import wire
 from dhtchat.dht.contact import (
     Contact,
@@ -356,9 +356,8 @@ class DhtProtocol(KademliaProtocol):
             if not self._greeters.take(self._runtime.clock.monotonic()):
                 self.statistics["strangers-refused"] += 1
                 return
-        opened = self._sealer.open(data)
+        opened = self._unseal(data)
         if opened is None:
-            self.statistics["replayed"] += 1
             return
         frame = wire.decode_answer(opened.plaintext, self._expected)
         if frame.message is None:
@@ -386,9 +385,8 @@ class DhtProtocol(KademliaProtocol):
         if not self._sealer.knows(asker) and not self._strangers.take(self._runtime.clock.monotonic()):
             self.statistics["strangers-refused"] += 1
             return
-        opened = self._sealer.open(data)
+        opened = self._unseal(data)
         if opened is None:
-            self.statistics["replayed"] += 1
             return
         frame = wire.decode_request(opened.plaintext)
         assert isinstance(frame.message, wire.Request)
@@ -401,6 +399,12 @@ class DhtProtocol(KademliaProtocol):
         if not asker_is_client:
             spare_bytes = None if proved else AMPLIFICATION_MAX * len(data) - said_bytes
             self._notice(contact_at(asker, sender), spare_bytes)
+
+    def _unseal(self, data: bytes) -> Opened | None:
+        """What is in it; None for one that has come before, which is counted. Raises `MalformedMessage`."""
+        opened = self._sealer.open(data)
+        self.statistics["replayed"] += opened is None
+        return opened
 
     def _expected(self, message_id: bytes) -> type[wire.Answer] | None:
         request = self._open.get(message_id)
