@@ -94,6 +94,8 @@ FIND_REPLY_CONTACTS_MAX: Final = 20
 PAGE_BYTES_MAX: Final = 1_064
 """Records in one answer, encoded: UDP_PAYLOAD_BYTES_MAX less frame, sealing and cursor (tests/dht/test_sizes.py)."""
 assert RECORD_BYTES_MAX + 16 <= PAGE_BYTES_MAX < UDP_PAYLOAD_BYTES_MAX - SEALED_HEADER_BYTES
+GIST_BYTES: Final = 16
+"""What replicas compare sets by: nobody finds two sets with one gist in 2^64 tries."""
 SET_PAGES_MAX: Final = 512
 """Pages one reader asks one replica for: more than SET_ENTRIES_MAX entries of the smallest kind can need."""
 SET_ENTRIES_MAX: Final = 2_048

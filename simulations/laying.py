@@ -21,7 +21,7 @@ from dhtchat.dht.sets import NodeMerge, NodeReading
 from dhtchat.dht.storage import Kept
 from dhtchat.dht.tree_reader import TreeReader
 from dhtchat.ids import RecordKey
-from dhtchat.limits import LEAF_ENTRIES_MAX, SET_PAGES_MAX, SOFT_REPLICAS
+from dhtchat.limits import LEAF_ENTRIES_MAX, SOFT_REPLICAS
 from dhtchat.parameters import NetworkParameters
 from dhtchat.records.envelope import Signed, sign_body
 from dhtchat.records.kinds import Record, place_of
@@ -56,9 +56,7 @@ class _AtHand:
             outcomes.append(Outcome(Contact(node.node_id, node.address), kept, node.replica.standing(key, record.raw)))
         return report_of(outcomes, 0), outcomes
 
-    async def read_node(
-        self, key: RecordKey, kind: str, prefix: str = "", *, pages: int = SET_PAGES_MAX
-    ) -> NodeReading:
+    async def read_node(self, key: RecordKey, kind: str, prefix: str = "", *, whole: bool = True) -> NodeReading:
         merge = NodeMerge(prefix)
         for node in self.nearest(key):
             below = node.replica.below(key)

@@ -60,8 +60,6 @@ class Question(NamedTuple):
     """Puts it to a contact and returns whom that named. Raises `NetworkTrouble`."""
     is_settled: Callable[[list[Contact]], bool]
     """Told after each answer which of the best candidates have answered; True ends the search."""
-    is_talking: Callable[[Contact], bool] = lambda contact: False
-    """Whether a part of its answer has come, so that a hasty search waits for the rest."""
 
 
 class LookupCrawl(NodeSpiderCrawl):
@@ -174,8 +172,6 @@ class LookupCrawl(NodeSpiderCrawl):
         self._ask(self._lookup.on_slow(contact))
 
     def _impatient(self, contact: Contact) -> None:
-        """It has not answered the second try either, unless it is in the middle of its answer."""
-        if self._question is not None and self._question.is_talking(contact):
-            self._timers[contact] = self._loop.call_later(self.protocol.patience_s(), self._impatient, contact)
-        elif self._hasty or self._lookup.is_dubious(contact):
+        """It has not answered the second try either."""
+        if self._hasty or self._lookup.is_dubious(contact):
             self._failed(contact)

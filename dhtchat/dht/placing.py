@@ -50,7 +50,7 @@ class Placer:
         if not search:
             return depth + 1
         assert isinstance(record.body, TREE_KINDS)
-        found = await self._trees.find(record.body.tree(), record.body.item(record.key), pages=1)
+        found = await self._trees.find(record.body.tree(), record.body.item(record.key), whole=False)
         return max(depth + 1, len(found.leaf)) if found.answered else depth + 1
 
     async def speak(self, announcement: Announcement, record: SoftRecord, outcomes: list[Outcome]) -> None:

@@ -49,6 +49,7 @@ from dhtchat.limits import (
     BOOT_ID_BYTES,
     DATAGRAM_ID_BYTES,
     FIND_REPLY_CONTACTS_MAX,
+    GIST_BYTES,
     LOOKUP_SLOW_MIN_S,
     NETWORK_TAG_BYTES,
     PADDED_QUESTION_BYTES,
@@ -80,6 +81,7 @@ log = logging.getLogger(__name__)
 
 _BEHIND_BELOW = b"\0"
 """The cursor behind a first page on which there was room for nothing but the leaves below."""
+_NO_GIST = bytes(GIST_BYTES)
 A = TypeVar("A", bound=wire.Answer)
 SocketAddress = tuple[Any, ...]
 """As asyncio has it: (host, port) for IPv4, with flow and zone behind it for IPv6."""
@@ -116,12 +118,15 @@ class ClaimsFound(NamedTuple):
 
 
 class EntriesFound(NamedTuple):
-    """The same of a set, or of a node of a tree: whether that has split, and the leaves it names below."""
+    """The same of a set, or of a node of a tree: whether that has split, and the leaves it names below. `following`: behind
+    which entry there is more, of which, with these, `gist` is the gist as the replica says."""
 
     held: list[wire.Entry]
     closer: Sequence[Contact] = ()
     split: bool = False
     below: tuple[str, ...] = ()
+    following: bytes = b""
+    gist: bytes = b""
 
 
 class LocalReplica(Protocol):
@@ -614,35 +619,28 @@ class DhtProtocol(KademliaProtocol):
                 return ClaimsFound(held)
 
     async def call_find_entries(
-        self,
-        contact: Contact,
-        key: RecordKey,
-        kind: str,
-        *,
-        pages: int = SET_PAGES_MAX,
-        quick: bool = False,
-        on_page: Callable[[Contact], None] = lambda contact: None,
+        self, contact: Contact, key: RecordKey, kind: str, *, after: bytes = b"", quick: bool = False
     ) -> EntriesFound:
-        """The entries it holds, page by page, as many as an honest replica can have. `quick`: one try, and no blame.
-        `on_page`: called when one has come."""
-        held: list[wire.Entry] = []
-        after = b""
-        first: wire.Entries | None = None
-        for _ in range(pages):
-            request = wire.FindEntries(key, kind, after)
-            answer = await self._question(contact, request, wire.Entries, tries=1 if quick else None, casual=quick)
-            if isinstance(answer, wire.Nodes):
-                if first is None:
-                    return EntriesFound([], answer.contacts(self._bits))
-                break  # only a first page may be answered so
-            first = first or answer
-            on_page(contact)
-            held += answer.entries
-            if answer.following <= after or len(held) >= SET_ENTRIES_MAX:  # the end, or one that leads us in circles
+        """One page of the entries it holds, behind the one named `after`. `quick`: one try, and no blame."""
+        request = wire.FindEntries(key, kind, after)
+        answer = await self._question(contact, request, wire.Entries, tries=1 if quick else None, casual=quick)
+        if isinstance(answer, wire.Nodes):
+            return EntriesFound([], () if after else answer.contacts(self._bits))
+        following = answer.following if answer.following > after else b""  # else it would lead us in circles
+        return EntriesFound(answer.entries, (), answer.split, answer.below, following, answer.gist)
+
+    async def call_find_other_entries(
+        self, contact: Contact, key: RecordKey, kind: str, first: EntriesFound
+    ) -> list[wire.Entry]:
+        """All it holds, given its first page: page by page, as many as an honest replica can have."""
+        held, after = list(first.held), first.following
+        for _ in range(SET_PAGES_MAX - 1):
+            if not after or len(held) >= SET_ENTRIES_MAX:
                 break
-            after = answer.following
-        assert first is not None
-        return EntriesFound(held[:SET_ENTRIES_MAX], (), first.split, first.below)
+            page = await self.call_find_entries(contact, key, kind, after=after)
+            held += page.held
+            after = page.following
+        return held[:SET_ENTRIES_MAX]
 
     async def call_hello(
         self, endpoint: Endpoint, *, pinned: bytes | None = None, tries: int = RPC_TRIES
@@ -741,15 +739,21 @@ class DhtProtocol(KademliaProtocol):
         page: list[wire.Entry] = []
         below = self.replica.below(key)
         split, named = below is not None, () if below is None or after else below
-        room = PAGE_BYTES_MAX - (wire.encoded_size(named) if named else 0)
+        room = (
+            PAGE_BYTES_MAX - (wire.encoded_size(named) if named else 0) - (0 if after else wire.encoded_size(_NO_GIST))
+        )
         last = b""
-        for held in self.replica.entries(key, kind, after):
-            entry = wire.Entry(held.record.raw, int(held.remaining_s * wire.MS_PER_S))
-            room -= wire.encoded_size(entry)
+        held = self.replica.entries(key, kind, after)
+        for entry in held:
+            packed = wire.Entry(entry.record.raw, int(entry.remaining_s * wire.MS_PER_S))
+            room -= wire.encoded_size(packed)
             if room < 0:
-                return wire.Entries(page, last or _BEHIND_BELOW, split, named)
-            page.append(entry)
-            last = held.record.body.entry_id(held.record.key)
+                gist = (
+                    b"" if after else wire.gist_of(each.record.digest for each in self.replica.entries(key, kind, b""))
+                )
+                return wire.Entries(page, last or _BEHIND_BELOW, split, named, gist)
+            page.append(packed)
+            last = entry.record.body.entry_id(entry.record.key)
         return wire.Entries(page, b"", split, named) if page or after or split else None
 
     def rpc_store(self, request: wire.Store, asked: Asked) -> wire.Answer | None:

@@ -11,27 +11,28 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol, cast
 
+from dhtchat.dht import wire
 from dhtchat.dht.claiming import ClaimReading, Tally
 from dhtchat.dht.contact import Contact
 from dhtchat.dht.crawler import Found, Question
 from dhtchat.dht.opener import RecordOpener
-from dhtchat.dht.protocol import ClaimsFound, Declined, DhtProtocol
+from dhtchat.dht.protocol import ClaimsFound, Declined, DhtProtocol, EntriesFound
 from dhtchat.dht.replica import OwnReplica
 from dhtchat.dht.sets import NodeMerge, NodeReading, SetReading
 from dhtchat.dht.storage import HeldEntry, Kept, Standing, claim_of
 from dhtchat.dht.tending import Votes
 from dhtchat.dht.wire import MS_PER_S
-from dhtchat.errors import NetworkTrouble
+from dhtchat.errors import MalformedRecord, NetworkTrouble
 from dhtchat.ids import RecordKey, distance
 from dhtchat.limits import (
     REPAIRS_OPEN_MAX,
     REPAIRS_PER_READ_MAX,
     REPAIRS_REMEMBERED_MAX,
-    SET_PAGES_MAX,
     SOFT_REPLICAS,
 )
 from dhtchat.parameters import NetworkParameters
 from dhtchat.records.acceptance import Reason, Verdict
+from dhtchat.records.envelope import peek_digest
 from dhtchat.records.kinds import DurableRecord, Record, SoftRecord, is_durable, place_of
 from dhtchat.runtime import Runtime
 
@@ -91,22 +92,27 @@ class Repair(NamedTuple):
 
 
 class _Gist(NamedTuple):
-    """By which it is told whether replicas say the same of a node: the versions of its entries, and whether it has split."""
+    """By which it is told whether replicas say the same of a node: `wire.gist_of` its entries, and whether it has split."""
 
-    digests: frozenset[bytes] = frozenset()
+    entries: bytes = wire.gist_of(())
     split: bool = False
 
 
 class _Node(NamedTuple):
-    """What one replica says of a node of a tree, or of a plain set: its entries, verified and judged."""
+    """What one replica says of a node of a tree, or of a plain set: its entries, verified and judged. `page`: the first page
+    as it came, when there are more that we have not fetched."""
 
     held: list[HeldEntry]
     split: bool
     below: tuple[str, ...]
+    at_s: float
+    page: EntriesFound | None = None
 
     @property
     def gist(self) -> _Gist:
-        return _Gist(frozenset(held.record.digest for held in self.held), self.split)
+        if self.page is not None:
+            return _Gist(self.page.gist, self.split)
+        return _Gist(wire.gist_of(held.record.digest for held in self.held), self.split)
 
 
 def _vote(split: bool, *, holds: bool) -> Votes:
@@ -322,42 +328,90 @@ class Replicas:
         """The living entries; replicas that lag get what they lack."""
         return (await self.read_node(key, kind)).reading
 
-    async def read_node(
-        self, key: RecordKey, kind: str, prefix: str = "", *, pages: int = SET_PAGES_MAX
-    ) -> NodeReading:
+    async def read_node(self, key: RecordKey, kind: str, prefix: str = "", *, whole: bool = True) -> NodeReading:
         """The node of a tree with this prefix, or a plain set: the living entries, and whether it has split. Of what is
-        left over in a node that has split nothing is repaired: it shall end. `pages`: not all of it from each replica.
+        left over in a node that has split nothing is repaired: it shall end. `whole`: else the first pages are enough.
 
-        The question goes along with the search, and both end when more than half of the nearest have said the same.
+        The question goes along with the search, and both end when more than half of the nearest have said the same. What
+        is behind the first page is then fetched from one of them: all have the gist of the whole.
         """
         depth = len(prefix)
-        said: dict[Contact, tuple[_Node, float]] = {}
-        """And when."""
-        talking: set[Contact] = set()
+        said: dict[Contact, _Node] = {}
 
         async def ask(contact: Contact) -> Sequence[Contact]:
-            answer = await self._protocol.call_find_entries(contact, key, kind, pages=pages, on_page=talking.add)
-            offered = ((entry.record, entry.remaining_ms / MS_PER_S) for entry in answer.held)
-            node = _Node(self._believed(offered, key, kind, depth), answer.split, answer.below)
-            said[contact] = node, self._runtime.clock.monotonic()
-            return answer.closer
+            page = await self._protocol.call_find_entries(contact, key, kind)
+            said[contact] = self._node_of(page, page.held, key, kind, depth, whole=not page.following)
+            return page.closer
 
         def agreed(settled: list[Contact]) -> bool:
-            same = Counter(said[contact][0].gist for contact in settled if contact in said)
+            same = Counter(said[contact].gist for contact in settled if contact in said)
             return any(gist != _Gist() and 2 * times > SOFT_REPLICAS for gist, times in same.items())
 
-        question = Question(ask, agreed, talking.__contains__)
-        found = await self._crawl(key, SOFT_REPLICAS, question=question, hasty=True)
+        found = await self._crawl(key, SOFT_REPLICAS, question=Question(ask, agreed), hasty=True)
+        nodes = {
+            contact: self._node_here(key, kind, depth) if self.is_us(contact) else said[contact]
+            for contact in self._with_us(found.nearest, key, SOFT_REPLICAS)
+        }
+        if whole:
+            await self._fetch_other_pages(nodes, key, kind, depth)
         merge = NodeMerge(prefix)
         merge.on_silence(found.silent)
+        for contact, node in nodes.items():
+            through = None if node.page is None else node.page.following
+            merge.on_node(contact, node.held, node.split, node.below, now_s=node.at_s, through=through)
         now_s = self._runtime.clock.monotonic()
-        for contact in self._with_us(found.nearest, key, SOFT_REPLICAS):
-            node, at_s = (self._node_here(key, kind, depth), now_s) if self.is_us(contact) else said[contact]
-            merge.on_node(contact, node.held, node.split, node.below, now_s=at_s)
         reading = merge.node(now_s)
-        if not reading.split and pages == SET_PAGES_MAX:
+        if not reading.split:
             self._repair(key, [Repair(*lack, depth) for lack in merge.lacks(now_s)], again=False)
         return reading
+
+    async def _fetch_other_pages(self, nodes: dict[Contact, _Node], key: RecordKey, kind: str, depth: int) -> None:
+        """Of those who say the same from one of them; of all who differ only when there is no majority."""
+        same: dict[_Gist, list[Contact]] = {}
+        for contact, node in nodes.items():
+            same.setdefault(node.gist, []).append(contact)
+        most = max(same, key=lambda gist: len(same[gist]), default=_Gist())
+        agreed = 2 * len(same.get(most, ())) > SOFT_REPLICAS
+        async with asyncio.TaskGroup() as group:
+            for contacts in [same[most]] if agreed else same.values():
+                group.create_task(self._fetch_for_all(contacts, nodes, key, kind, depth))
+
+    async def _fetch_for_all(
+        self, contacts: list[Contact], nodes: dict[Contact, _Node], key: RecordKey, kind: str, depth: int
+    ) -> None:
+        """`contacts` all gave the same gist: until what one of them has is what that says. Who does not keep its word counts
+        alone."""
+        complete = next((nodes[contact] for contact in contacts if nodes[contact].page is None), None)
+        for contact in contacts:
+            if complete is not None:
+                break
+            page = nodes[contact].page
+            assert page is not None
+            try:
+                entries = await self._protocol.call_find_other_entries(contact, key, kind, page)
+            except NetworkTrouble:
+                continue
+            nodes[contact] = self._node_of(page, entries, key, kind, depth, whole=True)
+            if self._gist_of(entries) == page.gist:
+                complete = nodes[contact]
+        if complete is not None:
+            for contact in contacts:
+                if nodes[contact].page is not None:
+                    nodes[contact] = nodes[contact]._replace(held=complete.held, at_s=complete.at_s, page=None)
+
+    def _gist_of(self, entries: Iterable[wire.Entry]) -> bytes:
+        try:
+            return wire.gist_of(peek_digest(entry.record) for entry in entries)
+        except MalformedRecord:
+            return b""
+
+    def _node_of(
+        self, page: EntriesFound, entries: Iterable[wire.Entry], key: RecordKey, kind: str, depth: int, *, whole: bool
+    ) -> _Node:
+        """`whole`: `entries` are all of them, not only those on the page."""
+        offered = ((entry.record, entry.remaining_ms / MS_PER_S) for entry in entries)
+        held = self._believed(offered, key, kind, depth)
+        return _Node(held, page.split, page.below, self._runtime.clock.monotonic(), None if whole else page)
 
     async def count_votes(self, key: RecordKey, kind: str, near: bool) -> Votes:
         """Whether the other replicas of a node of a tree say that it has split. `near`: of those we know without a search,
@@ -366,7 +420,7 @@ class Replicas:
         votes: dict[Contact, Votes] = {}
 
         async def ask(contact: Contact) -> Sequence[Contact]:
-            answer = await self._protocol.call_find_entries(contact, key, kind, pages=1, quick=near)
+            answer = await self._protocol.call_find_entries(contact, key, kind, quick=near)
             votes[contact] = _vote(answer.split, holds=bool(answer.held))
             return answer.closer
 
@@ -394,7 +448,8 @@ class Replicas:
         """As we hold it ourselves."""
         offered = [(held.record.raw, held.remaining_s) for held in self._own.entries(key, kind)]
         below = self._own.below(key)
-        return _Node(self._believed(offered, key, kind, depth), below is not None, below or ())
+        now_s = self._runtime.clock.monotonic()
+        return _Node(self._believed(offered, key, kind, depth), below is not None, below or (), now_s)
 
     def _believed(
         self, offered: Iterable[tuple[bytes, float]], key: RecordKey, kind: str, depth: int

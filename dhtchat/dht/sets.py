@@ -57,10 +57,14 @@ class SetMerge:
     def __init__(self) -> None:
         self._best: dict[bytes, _Best] = {}
         self._answers: dict[Contact, dict[bytes, SoftRecord]] = {}
+        self._through: dict[Contact, bytes] = {}
+        """Of whom we know only a part: up to which entry id."""
         self._silent = 0
 
-    def on_answer(self, contact: Contact, held: list[HeldEntry], now_s: float) -> None:
-        """`held`: verified and judged."""
+    def on_answer(self, contact: Contact, held: list[HeldEntry], now_s: float, *, through: bytes | None = None) -> None:
+        """`held`: verified and judged. `through`: that is not all, but all up to this entry id."""
+        if through is not None:
+            self._through[contact] = through
         self._answers[contact] = {entry.record.body.entry_id(entry.record.key): entry.record for entry in held}
         for record, remaining_s in held:
             entry_id = record.body.entry_id(record.key)
@@ -85,7 +89,9 @@ class SetMerge:
             Lack(contact, best.record, best.ends_at_s - now_s)
             for contact, held in self._answers.items()
             for entry_id, best in self._best.items()
-            if best.ends_at_s > now_s and _lags(held.get(entry_id), best.record)
+            if best.ends_at_s > now_s
+            and _lags(held.get(entry_id), best.record)
+            and (contact not in self._through or entry_id <= self._through[contact])
         ]
 
 
@@ -102,10 +108,17 @@ class NodeMerge(SetMerge):
         """What the replicas say of each child."""
 
     def on_node(
-        self, contact: Contact, held: list[HeldEntry], split: bool, below: tuple[str, ...], *, now_s: float
+        self,
+        contact: Contact,
+        held: list[HeldEntry],
+        split: bool,
+        below: tuple[str, ...],
+        *,
+        now_s: float,
+        through: bytes | None = None,
     ) -> None:
         """An answer. `below` is as the replica names it: what cannot be below this node is passed over."""
-        self.on_answer(contact, held, now_s)
+        self.on_answer(contact, held, now_s, through=through)
         self._split_votes += split
         self._leaf_votes += not split and bool(held)
         depth = len(self._prefix)

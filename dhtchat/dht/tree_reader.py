@@ -12,7 +12,6 @@ from dhtchat.limits import (
     JUMP_LOOKUPS_MAX,
     PAGE_LOOKUPS_MAX,
     SAMPLE_READS_MAX,
-    SET_PAGES_MAX,
     TREE_DEPTH_MAX,
     TREES_KNOWN_MAX,
 )
@@ -58,15 +57,15 @@ class TreeReader:
         """Begin anew with the next question."""
         self._skeletons.clear()
 
-    async def find(self, tree: Tree, item: str, *, pages: int = SET_PAGES_MAX) -> Page:
-        """The leaf of an item: a jump. `pages`: how many of each node, for who wants to know where it is and no more."""
+    async def find(self, tree: Tree, item: str, *, whole: bool = True) -> Page:
+        """The leaf of an item: a jump. `whole`: else less than all of it, for who wants to know where it is and no more."""
         skeleton = self._skeleton(tree)
         search = LeafSearch(item, skeleton)
         before = self.lookups
         node: NodeReading | None = None
         while search.ask is not None:
             asked = search.ask
-            node = await self._read(tree, asked, skeleton, pages)
+            node = await self._read(tree, asked, skeleton, whole=whole)
             if not node.reading.answered:
                 return Page(asked, (), self.lookups - before, answered=False)
             search.on_answer(node)
@@ -74,7 +73,7 @@ class TreeReader:
         assert search.leaf is not None
         above = search.leaf[:-1]
         if search.leaf and skeleton.get(above) is None and self.lookups - before < JUMP_LOOKUPS_MAX:
-            await self._read(tree, above, skeleton, pages)  # who belongs here may be left over there
+            await self._read(tree, above, skeleton, whole=whole)  # who belongs here may be left over there
         held = node.entries if node is not None else ()
         return Page(search.leaf, self._sorted(held, skeleton.leftovers(search.leaf)), self.lookups - before)
 
@@ -151,7 +150,7 @@ class TreeReader:
             step: Next = following(leaf, skeleton, barren=barren, asked=asked)
             if step.ask is None or (lookups_max is not None and asked >= lookups_max):
                 return step.leaf
-            node = await self._read(tree, step.ask, skeleton, SET_PAGES_MAX)
+            node = await self._read(tree, step.ask, skeleton)
             if not node.split:
                 barren |= {step.ask}
             asked += 1
@@ -161,18 +160,18 @@ class TreeReader:
         is, and who belongs into a leaf may be left over there."""
         above = leaf[:-1]
         if leaf and skeleton.get(above) is None:
-            node = await self._read(tree, above, skeleton, SET_PAGES_MAX)
+            node = await self._read(tree, above, skeleton)
             if node.split and node.below:
                 leaf = node.below[0].first
         while True:
-            node = await self._read(tree, leaf, skeleton, SET_PAGES_MAX)
+            node = await self._read(tree, leaf, skeleton)
             if not node.split or not node.below:
                 return leaf, node if not node.split else node._replace(reading=node.reading._replace(entries=()))
             leaf = node.below[0].first
 
-    async def _read(self, tree: Tree, prefix: str, skeleton: Skeleton, pages: int) -> NodeReading:
+    async def _read(self, tree: Tree, prefix: str, skeleton: Skeleton, *, whole: bool = True) -> NodeReading:
         self.lookups += 1
-        node = await self._replicas.read_node(tree.key(prefix), tree.kind, prefix, pages=pages)
+        node = await self._replicas.read_node(tree.key(prefix), tree.kind, prefix, whole=whole)
         skeleton.learn(prefix, node, self._runtime.clock.monotonic())
         return node
 

@@ -6,7 +6,8 @@ whoever handles them verifies. An answer is decoded as what its open request exp
 type. Two datagrams are not sealed, because keys are not known yet: a hello, and the answer that this is another network.
 """
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterable
 from enum import IntEnum, StrEnum
 from typing import Annotated, Any, Final, NamedTuple, TypeVar
 
@@ -23,6 +24,7 @@ from dhtchat.limits import (
     DATAGRAM_ID_BYTES,
     ENTRY_ID_BYTES_MAX,
     FIND_REPLY_CONTACTS_MAX,
+    GIST_BYTES,
     HELLO_BYTES,
     NETWORK_TAG_BYTES,
     NODE_ID_BYTES,
@@ -173,13 +175,15 @@ class Entries(Answer, frozen=True, tag="entries"):
     """One page. `following`: where the next one starts (the `after` to ask with); empty at the end.
 
     `split`: this node of a tree has split. `below`, on the first page: leaves in which there is somebody, the first and
-    the last of each child.
+    the last of each child. `gist`, on the first of several pages: `gist_of` all of them, so that a reader need not fetch
+    from every replica what they all have.
     """
 
     entries: Annotated[list[Entry], Meta(max_length=PAGE_BYTES_MAX)]
     following: EntryCursor
     split: bool = False
     below: Annotated[tuple[Prefix, ...], Meta(max_length=BELOW_MAX)] = ()
+    gist: Annotated[bytes, Meta(max_length=GIST_BYTES)] = b""
 
 
 class Stored(Answer, frozen=True, tag="stored"):
@@ -283,6 +287,11 @@ def _read(decoder: msgspec.msgpack.Decoder[Message], payload: bytes) -> Message:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         # The last two are real: bad UTF-8 and deep nesting do not arrive as MsgspecError.
         raise MalformedMessage(f"unreadable {len(payload)}-byte message: {error}") from error
+
+
+def gist_of(digests: Iterable[bytes]) -> bytes:
+    """Of the records of a set, whatever their order: 16 bytes that no other set has."""
+    return hashlib.sha256(b"".join(sorted(digests))).digest()[:GIST_BYTES]
 
 
 def encoded_size(part: object) -> int:
