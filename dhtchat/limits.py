@@ -286,10 +286,10 @@ CLAIM_TRIES: Final = 5
 """Tries of a store that may have to wait for an adoption on the other side, which takes up to RPC_TIMEOUT_S."""
 ANNOUNCE_RETRY_S: Final = 2.0
 """A refresh that reached nobody is tried again after this long."""
-ANNOUNCE_DIRECT_MAX: Final = 2
+ANNOUNCE_DIRECT_MAX: Final = 1
 """Refreshes of a soft record that go to those who held it last time, before the next search for who is nearest now. Who
-has come nearer meanwhile was handed it by them. Our guess."""
-assert (1 + ANNOUNCE_DIRECT_MAX) * PRESENCE_REFRESH_S <= PRESENCE_TTL_S
+has come nearer meanwhile was handed it by them, and what they were handed must not die before that search."""
+assert 1.25 * (1 + ANNOUNCE_DIRECT_MAX) * PRESENCE_REFRESH_S < PRESENCE_TTL_S  # 1.25: `Runtime.jitter`
 SEQUENCE_LEAD_S_MAX: Final = SOFT_TTL_S_MAX
 """How far ahead of our clock a replica may say that our own sequence number is."""
 

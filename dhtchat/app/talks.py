@@ -132,18 +132,20 @@ class Talks:
                 store.newcomer_floors, talk.id, HISTORY_NEWCOMER_MESSAGES, since_ms
             )
         todo = plan(theirs, talk.timeline.vector(), newcomer, their_floors)
-        if todo.ranges:
-            return await self._core.journal.read(self._read_page, talk, todo)
-        if todo.earlier:
-            return await self._core.journal.read(self._read_earlier, talk, todo.earlier)
-        return None
+        if not todo.ranges and todo.earlier is None:
+            return None
+        awaited = talk.timeline.awaited()
+        await self._core.journal.flush()  # or a page had a line without the parent that came in a moment ago
+        if todo.earlier is None:
+            return await self._core.journal.read(self._read_page, talk, todo, awaited)
+        return await self._core.journal.read(self._read_earlier, talk, todo.earlier, awaited)
 
-    def _read_earlier(self, talk: Talk, earlier: Range) -> Page | None:
+    def _read_earlier(self, talk: Talk, earlier: Range, awaited: frozenset[MessageId]) -> Page | None:
         chain = self._core.store.chain_after(talk.id, earlier.device, earlier.after, earlier.upto, CHAIN_ROWS_MAX)
         rows, more = cut_end(chain, earlier.upto)
-        return Page([row.raw for row in rows], {}, self._absent_parents(rows), more) if rows else None
+        return Page([row.raw for row in rows], {}, self._absent_parents(rows, awaited), more) if rows else None
 
-    def _read_page(self, talk: Talk, todo: Plan) -> Page:
+    def _read_page(self, talk: Talk, todo: Plan, awaited: frozenset[MessageId]) -> Page:
         chains = [self._core.store.chain_after(talk.id, r.device, r.after, r.upto, CHAIN_ROWS_MAX) for r in todo.ranges]
         rows, more = cut_page(chains)
         more = more or any(len(chain) == CHAIN_ROWS_MAX for chain in chains)
@@ -157,13 +159,13 @@ class Talks:
             if begins and len(floors) < SYNC_PAGE_FLOORS_MAX:
                 floors[device] = row.counter
             after[device] = row.counter
-        return Page([row.raw for row in rows], floors, self._absent_parents(rows), more)
+        return Page([row.raw for row in rows], floors, self._absent_parents(rows, awaited), more)
 
-    def _absent_parents(self, rows: list[StoredStatement]) -> list[bytes]:
+    def _absent_parents(self, rows: list[StoredStatement], awaited: frozenset[MessageId]) -> list[bytes]:
         """Parents named in the page that the other side has, or will not get from here: pages are in causal order, so what
-        is still to come is in this one."""
+        is still to come is in this one, or is something that we wait for ourselves."""
         named = {parent for row in rows for parent in peek_parents(row.raw)}
-        return sorted(named - {row.id for row in rows})[:SYNC_PAGE_ABSENT_MAX]
+        return sorted(named - {row.id for row in rows} - awaited)[:SYNC_PAGE_ABSENT_MAX]
 
     def keep_floor(self, talk: Talk, device: DeviceId) -> None:
         self._core.journal.write(keep_floor(talk.id, device, talk.timeline.floor_of(device)))

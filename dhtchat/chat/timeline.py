@@ -190,6 +190,10 @@ class Timeline:
         """Statements held back."""
         return len(self._held)
 
+    def awaited(self) -> frozenset[MessageId]:
+        """Parents that something is held back for: they may still come, so nobody may be told that they will not."""
+        return frozenset(self._blocked)
+
     def __len__(self) -> int:
         return len(self._depths)
 

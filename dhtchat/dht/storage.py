@@ -117,8 +117,10 @@ class _Memory(NamedTuple):
 class _EntrySet:
     """All entries under one key. In a tree it is a node, `depth` digits below the root."""
 
-    def __init__(self, depth: int = 0) -> None:
+    def __init__(self, depth: int, since_s: float) -> None:
         self.depth = depth
+        self.since_s = since_s
+        """When the first of them came (monotonic)."""
         self.split = False
         """For good, or until nobody was below it for SPLIT_KEPT_S."""
         self.touched_at_s = 0.0
@@ -244,7 +246,7 @@ class RecordStorage(IStorage):
         `wire.Store`. `hidden`: a set that is new with it is not served until `reveal`."""
         now_s = self._clock.wall()
         self._sweep_now_and_then(now_s)
-        shelf = self._sets.get(key) or _EntrySet(depth)
+        shelf = self._sets.get(key) or _EntrySet(depth, self._clock.monotonic())
         shelf.hidden |= hidden and key not in self._sets
         entry_id = record.body.entry_id(record.key)
         existing = self._alive(shelf, entry_id, now_s)
@@ -381,6 +383,11 @@ class RecordStorage(IStorage):
     def entry_keys(self) -> list[RecordKey]:
         """The sets of which something is held."""
         return [key for key, shelf in self._sets.items() if shelf.entries]
+
+    def entries_since_s(self, key: RecordKey) -> float | None:
+        """Since when something of a set is held (monotonic); None when nothing is."""
+        shelf = self._sets.get(key)
+        return None if shelf is None else shelf.since_s
 
     def mortal_entries(self, key: RecordKey) -> list[Mortal]:
         """Those alive of one set."""

@@ -141,16 +141,18 @@ class Upkeep:
         of several that come at once, each would leave it to another that has nothing yet."""
         if self._replicas.is_crowded_out(newcomer, key, count):
             return False  # as nearly always in a large network: found out without sorting anybody
-        nearest = self._replicas.nearest_known(key, count, exclude=newcomer.node_id)
-        giver = next((contact for contact in nearest if self._may_hold(contact, key)), None)
-        if giver is None or not self._replicas.is_us(giver):
+        near = self._replicas.nearest_known(key, self._parameters.k, exclude=newcomer.node_id)
+        # Not only among the nearest `count`: when many come at once, all of these may be new.
+        giver = next((contact for contact in near if self._may_hold(contact, key)), None)
+        if giver is not None and not self._replicas.is_us(giver):
             return False
-        return len(nearest) < count or distance(newcomer.node_id, key) < distance(nearest[-1].node_id, key)
+        return len(near) < count or distance(newcomer.node_id, key) < distance(near[count - 1].node_id, key)
 
     def _may_hold(self, contact: Contact, key: RecordKey) -> bool:
         """Who was there when it came to us was given it as well; who came later, by now."""
         entered_at_s = self._entered_at_s.get(contact.node_id, -inf)
-        return entered_at_s <= self._kept_at_s.get(key, inf) or self._now_s() - entered_at_s > NEWCOMER_S
+        kept_at_s = self._kept_at_s.get(key) or self._storage.entries_since_s(key) or inf
+        return entered_at_s <= kept_at_s or self._now_s() - entered_at_s > NEWCOMER_S
 
     # --- looking after ------------------------------------------------------------------------------------------------
 

@@ -195,9 +195,11 @@ class Node:
             if row.counter == todo.floors.get(device) or row.counter > after.get(device, 0) + 1:
                 floors[device] = row.counter
             after[device] = row.counter
-        # Pages are in causal order: a parent that is not in this one was in an earlier one, or will not come.
+        # Pages are in causal order: a parent that is not in this one was in an earlier one, or will not come, unless we wait
+        # for it ourselves.
         named = {parent for row in rows for parent in open_statement(row.raw, NETWORK).body.parents}
-        return Lines([row.raw for row in rows], floors, sorted(named - {row.id for row in rows}), more)
+        absent = named - {row.id for row in rows} - self.timeline.awaited()
+        return Lines([row.raw for row in rows], floors, sorted(absent), more)
 
     def on_lines(self, lines: Lines) -> bool:
         """Whether it told us anything new."""
@@ -294,6 +296,24 @@ def test_a_long_absence_is_made_up_for_page_by_page(rng: random.Random) -> None:
     assert expected / SYNC_PAGE_BYTES_MAX <= pages <= expected / (SYNC_PAGE_BYTES_MAX - 2_000) + 1
     assert [one.id for one in carol.shown] == [one.id for one in alice.shown]
     assert carol.heard_twice == 0
+
+
+@pytest.mark.parametrize("window", [None, 30])
+def test_what_somebody_waits_for_is_not_called_absent(rng: random.Random, window: int | None) -> None:
+    """Who has an answer and not yet the line it answers passes on the answer alone; it is shown after the line all the same,
+    and, when nobody has had the line for HELD_WAIT_S, without it and without another wait."""
+    alice, bob, carol, dora, late = (Node(voice, window=window) for voice in speakers(5, rng))
+    line = alice.say("line")
+    bob.take(line)
+    answer = bob.say("answer")
+    carol.take(answer)
+    dora.ask(carol)
+    assert carol.shown == dora.shown == []
+    dora.take(line)
+    assert [one.id for one in dora.shown] == [line.id, answer.id]
+    carol.wait(HELD_WAIT_S)
+    late.ask(carol)
+    assert [one.id for one in carol.shown] == [one.id for one in late.shown] == [answer.id]
 
 
 def test_a_newcomer_gets_the_window_and_then_nothing_more(rng: random.Random) -> None:

@@ -10,7 +10,7 @@ import pytest
 from dhtchat.dht.node import DhtNode
 from dhtchat.dht.storage import RecordStorage
 from dhtchat.ids import Endpoint, NodeAddress, PeerId, RecordKey, distance
-from dhtchat.limits import PRESENCE_TTL_S, UPKEEP_INTERVAL_S, UPKEEP_RESTART_S
+from dhtchat.limits import PRESENCE_REFRESH_S, PRESENCE_TTL_S, SOFT_REPLICAS, UPKEEP_INTERVAL_S, UPKEEP_RESTART_S
 from dhtchat.parameters import SIM, NetworkParameters
 from dhtchat.records.presence import Presence, presence_key
 from dhtchat.records.room import room_key
@@ -80,6 +80,45 @@ def test_hand_off_goes_to_those_who_are_near_without_a_storm(seed: int, settled_
             await asyncio.sleep(2 * UPKEEP_INTERVAL_S)
             for name in names:
                 assert nearest(nodes, room_key(name), SMALL.k) <= holders(nodes, room_key(name))
+
+    run_virtually(scene, seed=seed)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_presence_follows_the_network_while_many_come_at_once(seed: int) -> None:
+    """Goal: who came online among the first of 40 within four seconds is found before anything is refreshed, and until the
+    next search for replicas. Each newcomer is at first surrounded by others who hold nothing either. In virtual time.
+
+    One of them may have to wait for its first refresh: who came while it searched for its replicas is taken for one.
+    """
+    count, gap_s = 40, 0.1
+
+    async def scene(runtime: Runtime) -> None:
+        async with AsyncExitStack() as stack:
+            nodes = [await stack.enter_async_context(running_node(1_000 * seed, runtime=runtime))]
+            lives = [await stack.enter_async_context(AsyncExitStack()) for _ in range(count)]
+
+            async def come(number: int) -> None:
+                await asyncio.sleep(gap_s * number)
+                node = running_node(1_000 * seed + 1 + number, nodes[:1], runtime=runtime)
+                nodes.append(await lives[number].enter_async_context(node))
+                owner = key_of(number)
+                nodes[-1].keep(
+                    "presence",
+                    lambda sequence, issued_at_s, gone: presence(owner, sequence, issued_at_s, gone=gone),
+                    refresh_s=PRESENCE_REFRESH_S,
+                )
+
+            await asyncio.gather(*(come(number) for number in range(count)))
+            for seconds in range(20, 140, 10):
+                await asyncio.sleep(20 if seconds == 20 else 10)
+                lost = []
+                for number in range(count):
+                    key = presence_key(PeerId(key_of(number).public))
+                    near = nearest(nodes, key, SOFT_REPLICAS)
+                    if not any(list(storage_of(node).entries(key, Presence.KIND)) for node in near):
+                        lost.append(number)
+                assert len(lost) <= (seconds < 1.25 * PRESENCE_REFRESH_S), f"after {seconds} s"
 
     run_virtually(scene, seed=seed)
 
