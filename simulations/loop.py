@@ -30,17 +30,40 @@ class Deadlock(RuntimeError):
     """Nothing is ready and no timer is set, yet somebody waits. The message names the tasks."""
 
 
+class _Happening:
+    """What takes the place of a timer that nobody cancels: half the work, and half the work of a simulation are datagrams."""
+
+    __slots__ = ("arguments", "callback", "loop")
+
+    _cancelled = False
+    _scheduled = False
+
+    def __init__(self, loop: "VirtualLoop", callback: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+        self.loop = loop
+        self.callback = callback
+        self.arguments = arguments
+
+    def cancelled(self) -> bool:
+        return False
+
+    def _run(self) -> None:
+        try:
+            self.callback(*self.arguments)
+        except Exception as error:  # noqa: BLE001 - as asyncio treats a callback's
+            self.loop.call_exception_handler({"message": f"Exception in {self.callback}", "exception": error})
+
+
 class VirtualLoop(base_events.BaseEventLoop):
     """Time starts at 0.0 and moves only when nothing is left to do at the present moment."""
 
     def __init__(self) -> None:
         super().__init__()
         self._now_s = 0.0
-        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._timers: list[tuple[float, int, asyncio.TimerHandle | _Happening]] = []
         """When, and in which order of setting: equal times never depend on anything else."""
         self._ties = itertools.count()
         self._cancelled_timers = 0
-        self._ready: deque[asyncio.Handle]
+        self._ready: deque[asyncio.Handle | _Happening]
         self._stopping: bool
         self.complaints: list[str] = []
         """What would otherwise only have been logged: exceptions nobody retrieved, callbacks that failed."""
@@ -63,6 +86,10 @@ class VirtualLoop(base_events.BaseEventLoop):
         timer._scheduled = True  # type: ignore[attr-defined]
         heapq.heappush(self._timers, (when, next(self._ties), timer))
         return timer
+
+    def happen_later(self, delay_s: float, callback: Callable[..., object], *arguments: Any) -> None:
+        """`call_later` for what is never cancelled and needs no context."""
+        heapq.heappush(self._timers, (self._now_s + delay_s, next(self._ties), _Happening(self, callback, arguments)))
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         if handle._scheduled:  # type: ignore[attr-defined]
@@ -87,8 +114,9 @@ class VirtualLoop(base_events.BaseEventLoop):
             self._cancelled_timers = 0
         while timers and (timers[0][0] <= self._now_s or not self._ready):
             when_s, _, timer = heapq.heappop(timers)
-            timer._scheduled = False  # type: ignore[attr-defined]
-            if timer.cancelled():
+            if timer._scheduled:  # type: ignore[union-attr]
+                timer._scheduled = False  # type: ignore[union-attr]
+            if timer._cancelled:
                 self._cancelled_timers -= 1
                 continue
             self._now_s = max(self._now_s, when_s)

@@ -18,6 +18,8 @@ from dhtchat.crypto.certificates import ALPN, ServerContext
 from dhtchat.ids import Endpoint
 from dhtchat.peer.link import TLS_VERSION
 
+from .loop import VirtualLoop
+
 MTU_PAYLOAD_BYTES = 1_472
 """Larger datagrams are lost: 1500 (Ethernet) - 20 (IPv4) - 8 (UDP), as on a path that drops fragments."""
 RETRANSMIT_FIRST_S = 0.2
@@ -62,7 +64,7 @@ class Latency(NamedTuple):
 class Fabric:
     """What lies between the hosts."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, rng: random.Random, latency: Latency) -> None:
+    def __init__(self, loop: VirtualLoop, rng: random.Random, latency: Latency) -> None:
         self.loop = loop
         self.rng = rng
         self.latency = latency
@@ -133,7 +135,7 @@ class Fabric:
             return
         for _ in range(verdict.copies):
             delay_s = self.latency.draw(self.rng) + verdict.extra_delay_s
-            self.loop.call_later(delay_s, self._deliver, source, target, data)
+            self.loop.happen_later(delay_s, self._deliver, source, target, data)
 
     def _deliver(self, source: Endpoint, target: Endpoint, data: bytes) -> None:
         socket = self._sockets.get(target)

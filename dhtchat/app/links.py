@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 from dhtchat.app.core import Core
@@ -34,6 +35,8 @@ class LinkKeeper:
         self._on_presence = on_presence
         self._found: dict[PeerDevice, Addresses] = {}
         self._read_at_s: dict[PeerId, float] = {}
+        self._in_vain: Counter[PeerId] = Counter()
+        """How often in a row nothing was found of somebody."""
         self._dialling: set[PeerDevice] = set()
         self._poked = asyncio.Event()
 
@@ -44,6 +47,7 @@ class LinkKeeper:
     def forget_addresses(self) -> None:
         """After the network came back, everything may have moved."""
         self._read_at_s.clear()
+        self._in_vain.clear()
         self.poke()
 
     async def run(self) -> None:
@@ -71,6 +75,7 @@ class LinkKeeper:
         self._dialling = set(wanted)
         self._found = {who: at for who, at in self._found.items() if who.peer in people}
         self._read_at_s = {peer: at_s for peer, at_s in self._read_at_s.items() if peer in people}
+        self._in_vain = Counter({peer: times for peer, times in self._in_vain.items() if peer in people})
 
     async def _read_due(self, people: set[PeerId], members: set[PeerDevice]) -> None:
         now_s = self._core.now_s()
@@ -101,7 +106,8 @@ class LinkKeeper:
         if peer == self._core.me.peer:
             return age_s >= ADDRESS_RECHECK_S  # another device of ours dials us as well
         if wanted - linked - self._found.keys():
-            return age_s >= 1.0  # somebody new, whose address we do not have
+            # Somebody new, whose address we do not have: at first often, then ever more rarely.
+            return age_s >= min(2.0 ** self._in_vain[peer], ADDRESS_REFRESH_S)
         satisfied = bool(linked) and wanted <= linked
         return age_s >= (ADDRESS_RECHECK_S if satisfied else ADDRESS_REFRESH_S)
 
@@ -118,6 +124,7 @@ class LinkKeeper:
         if not reading.answered:
             return
         self._found = {who: at for who, at in self._found.items() if who.peer != peer}
+        self._in_vain[peer] += 1
         for record in reading.entries:
             if isinstance(record.body, Presence):
                 self.learn(record)
@@ -134,6 +141,7 @@ class LinkKeeper:
             self._found.pop(who, None)
         else:
             endpoints = (address.endpoint for address in record.body.addresses)
+            self._in_vain.pop(who.peer, None)
             self._found.pop(who, None)
             self._found[who] = tuple(endpoint for endpoint in endpoints if _may_be_dialled(endpoint))
             of_person = [each for each in self._found if each.peer == who.peer]

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from kademlia.crawling import NodeSpiderCrawl
 from kademlia.node import Node
 
+from dhtchat.dht.alarms import Alarms
 from dhtchat.dht.contact import Contact
 from dhtchat.dht.diversity import Limited, spread
 from dhtchat.dht.lookup import Lookup
@@ -95,7 +96,9 @@ class LookupCrawl(NodeSpiderCrawl):
         self._paths = paths
         self._loop = asyncio.get_running_loop()
         self._over = self._loop.create_future()
-        self._timers: dict[Contact, asyncio.TimerHandle] = {}
+        self._waiting: dict[Contact, bool] = {}
+        """Whom we have asked, and whether that one is slow."""
+        self._alarms = Alarms(self._loop, self._late, self._is_over)
 
     async def find(self) -> Found:
         self.protocol.router.touch(self._lookup.target)
@@ -104,8 +107,7 @@ class LookupCrawl(NodeSpiderCrawl):
             await self._over
         finally:
             self._end()
-            for timer in self._timers.values():
-                timer.cancel()
+            self._alarms.close()
         nearest = self._lookup.settled() if self._settled else self._lookup.nearest()
         hops = self._hops.get(nearest[0], 0) if nearest else 0
         doubtful = self._paths > 1 and not self._settled and self._lookup.agreement() < LOOKUP_AGREEMENT_MIN
@@ -115,8 +117,8 @@ class LookupCrawl(NodeSpiderCrawl):
         """Ask these, and see whether that was all."""
         self._asked += len(contacts)
         for contact in contacts:
-            slow_s = self.protocol.slow_after_s()
-            self._timers[contact] = self._loop.call_later(slow_s, self._slow, contact)
+            self._waiting[contact] = False
+            self._alarms.set((contact, False), self.protocol.slow_after_s())
             task = self._spawn(self._ask_one(contact))
             if task is None:  # this node is about to end
                 self._failed(contact)
@@ -147,7 +149,7 @@ class LookupCrawl(NodeSpiderCrawl):
     def _answered(self, contact: Contact, named: Sequence[Contact]) -> None:
         if self._over.done():
             return
-        self._timers[contact].cancel()
+        self._waiting.pop(contact, None)
         worth, shunned = self.protocol.sift([*named])
         hops = 1 + self._hops.get(contact, 0)
         for other in worth:
@@ -163,15 +165,18 @@ class LookupCrawl(NodeSpiderCrawl):
     def _failed(self, contact: Contact) -> None:
         if self._over.done():
             return
-        self._timers[contact].cancel()
+        self._waiting.pop(contact, None)
         self._ask(self._lookup.on_failure(contact))
 
-    def _slow(self, contact: Contact) -> None:
-        """It takes longer than most."""
-        self._timers[contact] = self._loop.call_later(self.protocol.patience_s(), self._impatient, contact)
-        self._ask(self._lookup.on_slow(contact))
+    def _is_over(self, alarm: tuple[Contact, bool]) -> bool:
+        contact, second = alarm
+        return self._over.done() or self._waiting.get(contact) is not second
 
-    def _impatient(self, contact: Contact) -> None:
-        """It has not answered the second try either."""
-        if self._hasty or self._lookup.is_dubious(contact):
+    def _late(self, alarm: tuple[Contact, bool]) -> None:
+        contact, second = alarm
+        if not second:  # it takes longer than most
+            self._waiting[contact] = True
+            self._alarms.set((contact, True), self.protocol.patience_s())
+            self._ask(self._lookup.on_slow(contact))
+        elif self._hasty or self._lookup.is_dubious(contact):  # it has not answered the second try either
             self._failed(contact)

@@ -5,8 +5,8 @@ What this file guards:
   address is dropped and counted. Nothing is looked up by a name from the network.
 - Whoever speaks has proved its key by the seal (`crypto/datagram.py`). An answer counts only for an open request, only from
   the key and the address asked, and only in the form that request expects.
-- Only an answer brings a contact into the table, or back, or, when its old address is silent, to a new one; a request
-  merely makes us ping who sent it, within bounds.
+- Only an answer, or a token of ours brought back, brings a contact into the table, or back, or, when its old address is
+  silent, to a new one; any other request merely makes us ping who sent it, within bounds.
 - Who has not shown that it receives what is sent to its address is sent at most three times what it sent, and can store
   nothing: a token in an answer, brought back in the next request, shows it (BEP 5).
 - Nothing is sent but by `_send`.
@@ -27,6 +27,7 @@ from rpcudp.protocol import RPCProtocol
 
 from dhtchat.crypto.datagram import NodeKey, Opened, Sealer, kind_of, sender_of
 from dhtchat.dht import wire
+from dhtchat.dht.alarms import Alarms
 from dhtchat.dht.contact import (
     Contact,
     contact_at,
@@ -173,14 +174,24 @@ class _Tokens:
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
+        self._slot = 0
+        self._made: dict[tuple[bytes, Endpoint], bytes] = {}
+        """Of this slot."""
 
     def make(self, key: bytes, endpoint: Endpoint, now_s: float) -> bytes:
-        return self._of(key, endpoint, int(now_s // TOKEN_LIFE_S))
+        slot = int(now_s // TOKEN_LIFE_S)
+        if slot != self._slot or len(self._made) >= AGREEMENTS_MAX:
+            self._slot, self._made = slot, {}
+        made = self._made.get((key, endpoint))
+        if made is None:
+            made = self._made[key, endpoint] = self._of(key, endpoint, slot)
+        return made
 
     def holds(self, token: bytes, key: bytes, endpoint: Endpoint, now_s: float) -> bool:
-        slot = int(now_s // TOKEN_LIFE_S)
-        return token != wire.NO_TOKEN and any(
-            hmac.compare_digest(token, self._of(key, endpoint, tried)) for tried in (slot, slot - 1)
+        if token == wire.NO_TOKEN:
+            return False
+        return hmac.compare_digest(token, self.make(key, endpoint, now_s)) or hmac.compare_digest(
+            token, self._of(key, endpoint, int(now_s // TOKEN_LIFE_S) - 1)
         )
 
     def _of(self, key: bytes, endpoint: Endpoint, slot: int) -> bytes:
@@ -189,10 +200,9 @@ class _Tokens:
 
 
 class _OpenRequest:
-    """Waits for its answer from one key (None: any) at one address; None: given up. A timer of the loop sends it again, not
-    a time-out around each try: to ask is most of what a node does."""
+    """Waits for its answer from one key (None: any) at one address; None: given up."""
 
-    __slots__ = ("_send", "_timer", "_waits_s", "answer", "endpoint", "expects", "foreign", "key")
+    __slots__ = ("answer", "endpoint", "expects", "foreign", "key", "send", "waits_s")
 
     def __init__(
         self,
@@ -200,34 +210,25 @@ class _OpenRequest:
         key: bytes | None,
         expects: type[wire.Answer],
         send: Callable[[], None],
-        waits_s: Iterable[float],
+        waits_s: list[float],
+        answer: "asyncio.Future[_Heard | None]",
     ) -> None:
         self.endpoint = endpoint
         self.key = key
         self.expects = expects
         self.foreign = False
         """Who is there said that it belongs to another network."""
-        self.answer: asyncio.Future[_Heard | None] = asyncio.get_running_loop().create_future()
-        self._send = send
-        self._waits_s = iter(waits_s)
-        self._timer: asyncio.TimerHandle | None = None
+        self.answer = answer
+        self.send = send
+        self.waits_s = waits_s
+        """How long each try that is left waits, the next one last."""
 
-    def send(self) -> None:
-        """Now, and again whenever one of the waits has passed without an answer."""
-        wait_s = next(self._waits_s, None)
-        if wait_s is None:
-            self.give_up()
-        else:
-            self._timer = asyncio.get_running_loop().call_later(wait_s, self.send)
-            self._send()
+    def is_over(self) -> bool:
+        return self.answer.done()
 
     def give_up(self) -> None:
         if not self.answer.done():
             self.answer.set_result(None)
-
-    def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
 
 
 class _Budget:
@@ -299,6 +300,7 @@ class DhtProtocol(KademliaProtocol):
         self._spawn = spawn
         self._tag = parameters.network_id[:NETWORK_TAG_BYTES]
         self._open: dict[bytes, _OpenRequest] = {}
+        self._alarms: Alarms[_OpenRequest] | None = None
         self._greeted: Counter[Endpoint] = Counter()
         """Addresses with an open hello, and how many: from there an answer may come under a key we do not know."""
         self._serving: dict[tuple[bytes, bytes], None] = {}
@@ -321,6 +323,8 @@ class DhtProtocol(KademliaProtocol):
         """Nobody may wait for answers that cannot come any more."""
         for request in self._open.values():
             request.give_up()
+        if self._alarms is not None:
+            self._alarms.close()
 
     def error_received(self, error: OSError) -> None:
         """An ICMP message, or the kernel refused a destination: the request's time-out says the rest."""
@@ -496,16 +500,20 @@ class DhtProtocol(KademliaProtocol):
         if self.transport is None or self.transport.is_closing():
             raise Declined("this node has no socket")
         message_id = self._runtime.random.randbytes(DATAGRAM_ID_BYTES)
-        opened = _OpenRequest(endpoint, key, expects, lambda: send(message_id), self._timeouts_s(tries))
+        loop = asyncio.get_running_loop()
+        if self._alarms is None:
+            self._alarms = Alarms(loop, self._try, _OpenRequest.is_over)
+        waits_s = self._timeouts_s(tries)[::-1]
+        opened = _OpenRequest(endpoint, key, expects, lambda: send(message_id), waits_s, loop.create_future())
         self._open[message_id] = opened
         asked_at_s = self._runtime.clock.monotonic()
         try:
-            opened.send()
+            self._try(opened)
             heard = await opened.answer
         except MalformedMessage as error:  # hearsay may name a key that nobody can have
             raise Unanswered(f"nothing can be sealed for {endpoint}") from error
         finally:
-            opened.close()
+            opened.answer.cancel()
             del self._open[message_id]
         if opened.foreign:
             raise OtherNetwork(f"{endpoint} is a node of another network")
@@ -517,6 +525,15 @@ class DhtProtocol(KademliaProtocol):
         # the safe side, where Karn's rule would measure nothing and keep on asking twice.
         self._measure(min(took_s, RPC_TIMEOUT_S))
         return heard
+
+    def _try(self, opened: _OpenRequest) -> None:
+        """Send it, again whenever one of its waits has passed without an answer."""
+        if opened.waits_s:
+            assert self._alarms is not None
+            self._alarms.set(opened, opened.waits_s.pop())
+            opened.send()
+        else:
+            opened.give_up()
 
     def _timeouts_s(self, tries: int) -> list[float]:
         """How long each try waits: from what answers take here, doubled with each try."""
@@ -792,18 +809,24 @@ class DhtProtocol(KademliaProtocol):
         return self.silence.sift(named, self._runtime.clock.monotonic())
 
     def _notice(self, asker: Contact, spare_bytes: int | None) -> None:
-        """A request: who is not in the table may enter, but only after it has answered us from its address. `spare_bytes`:
-        what may still be sent there, None when it has shown a token."""
-        if asker.node_id == self.own_id or self.router.find(asker.node_id) == asker:
+        """A request: who is not in the table may enter, but only after it has answered us from its address, or has brought
+        back the token that we sent there, which shows the same. `spare_bytes`: what may still be sent there, None when it
+        has."""
+        if asker.node_id == self.own_id:
+            return
+        if self.router.find(asker.node_id) == asker:
+            if spare_bytes is None:
+                self.router.heard(asker)
             return
         if asker.endpoint in self._admitting or not is_callable(asker.endpoint) or not self.router.has_use_for(asker):
             return
         if puzzle_bits(asker.key) < self._bits:
             self.statistics["puzzle-unsolved"] += 1
             return
-        tries = self.silence.tries(asker)
-        if spare_bytes is not None:
-            tries = min(tries, spare_bytes // PING_BYTES)
+        if spare_bytes is None:
+            self._meet(asker)
+            return
+        tries = min(self.silence.tries(asker), spare_bytes // PING_BYTES)
         if tries > 0 and self._admissions.take(self._runtime.clock.monotonic()):
             self._admit(asker, tries=tries)
         else:

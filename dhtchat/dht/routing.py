@@ -108,6 +108,8 @@ class ContactTable(RoutingTable):
         """How many would not count were all of them in one replica set."""
         self._by_number: dict[int, KnownNode] = {}
         """Who is in the buckets (not waiting beside them), by its id as a number."""
+        self._tops: list[int] = []
+        """The last number of each bucket's range."""
         self._numbers: list[int] = []
         """The same numbers, sorted: a subtree of the id space is a slice of it."""
         self._at: dict[Endpoint, dict[Contact, None]] = {}
@@ -304,7 +306,7 @@ class ContactTable(RoutingTable):
         return self.buckets[self._bucket_index(int.from_bytes(node_id, "big"))]
 
     def _bucket_index(self, number: int) -> int:
-        return bisect_left(self.buckets, number, key=lambda bucket: bucket.range[1])
+        return bisect_left(self._tops, number)
 
     # --- the index ----------------------------------------------------------------------------------------------------
 
@@ -318,6 +320,7 @@ class ContactTable(RoutingTable):
         self._by_number[node.long_id] = node
 
     def _index_all(self) -> None:
+        self._tops = [int(bucket.range[1]) for bucket in self.buckets]
         self._by_number = {node.long_id: node for node in self._nodes()}
         self._numbers = sorted(self._by_number)
         self._networks.clear()

@@ -233,6 +233,10 @@ class _Stream(asyncio.Transport):
     def abort(self) -> None:
         self._end("abort")
 
+    def _force_close(self, error: Exception | None) -> None:
+        """What asyncio's TLS calls when its stream cannot go on."""
+        self.abort()
+
     def _end(self, how: str) -> None:
         if not self._stalled:
             getattr(self._socket, how)()
