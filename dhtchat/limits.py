@@ -185,6 +185,8 @@ HELLO_BYTES: Final = 128
 """Datagram of a hello, padded: its answer is not three times as long (tests/dht/test_sizes.py)."""
 REPLAY_WINDOW: Final = 64
 """Counters below the highest one seen that are remembered one by one (RFC 4303 §3.4.3)."""
+CIPHERS_CACHED: Final = 2_048
+"""Ciphers of a process kept ready, of 2.3 KiB each: 5 MiB."""
 BOOTS_REMEMBERED: Final = 2
 """Process starts of one sender whose counters are remembered: a restart overtakes its last datagrams. Our guess."""
 AGREEMENTS_MAX: Final = 4_096

@@ -12,6 +12,7 @@ There is one key per direction and process start, so a counter never comes twice
 receiver as a sender is that sender (or the receiver), so every opened datagram proves the key it names.
 """
 
+import functools
 import hmac
 from collections import OrderedDict
 from typing import Final, NamedTuple, Self
@@ -23,7 +24,14 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from dhtchat.crypto.identity import RandomBytes
 from dhtchat.errors import MalformedMessage
 from dhtchat.ids import KEY_BYTES, puzzle_bits
-from dhtchat.limits import AGREEMENTS_MAX, BOOT_ID_BYTES, BOOTS_REMEMBERED, REPLAY_WINDOW, SEALED_HEADER_BYTES
+from dhtchat.limits import (
+    AGREEMENTS_MAX,
+    BOOT_ID_BYTES,
+    BOOTS_REMEMBERED,
+    CIPHERS_CACHED,
+    REPLAY_WINDOW,
+    SEALED_HEADER_BYTES,
+)
 
 VERSION: Final = 0x10
 """High half of the first byte of every datagram; the low half is its kind."""
@@ -35,6 +43,10 @@ _COUNTER_AT: Final = _BOOT_AT + BOOT_ID_BYTES
 _BODY_AT: Final = _COUNTER_AT + _COUNTER_BYTES
 assert _BODY_AT + _TAG_BYTES == SEALED_HEADER_BYTES
 _LABEL: Final = b"dhtchat/datagram/v1\0"
+
+
+_cipher = functools.lru_cache(maxsize=CIPHERS_CACHED)(ChaCha20Poly1305)
+"""To set one up takes as long as to seal with it."""
 
 
 class NodeKey:
@@ -149,12 +161,16 @@ class Sealer:
         boot_id, counter_bytes = datagram[_BOOT_AT:_COUNTER_AT], datagram[_COUNTER_AT:_BODY_AT]
         counter = int.from_bytes(counter_bytes, "big")
         agreement = self._partners.get(sender) or self._visitors.get(sender) or self._agree(sender)
-        known = next((boot for boot in agreement.boots if boot.boot_id == boot_id), None)
+        known = None
+        for boot in agreement.boots:
+            if boot.boot_id == boot_id:
+                known = boot
+                break
         boot = known or _Boot(boot_id, self._derive(agreement.secret, boot_id, sender, self._key.public))
         if not boot.is_fresh(counter):
             return None
         try:
-            plaintext = ChaCha20Poly1305(boot.key).decrypt(counter_bytes, datagram[_BODY_AT:], datagram[:_BODY_AT])
+            plaintext = _cipher(boot.key).decrypt(counter_bytes, datagram[_BODY_AT:], datagram[:_BODY_AT])
         except InvalidTag as error:
             raise MalformedMessage("a datagram that was not sealed for us") from error
         # Only now is anything remembered: what does not open changes nothing of what we know of an honest sender.
@@ -178,8 +194,8 @@ class Sealer:
     def _seal(self, agreement: _Agreement, kind: int, plaintext: bytes) -> bytes:
         counter = agreement.counter.to_bytes(_COUNTER_BYTES, "big")
         agreement.counter += 1
-        head = bytes((VERSION | kind,)) + self._key.public + self._boot_id + counter
-        return head + ChaCha20Poly1305(agreement.seal_key).encrypt(counter, plaintext, head)
+        head = b"%c%b%b%b" % (VERSION | kind, self._key.public, self._boot_id, counter)
+        return head + _cipher(agreement.seal_key).encrypt(counter, plaintext, head)
 
     def _derive(self, secret: bytes, boot_id: bytes, sender: bytes, receiver: bytes) -> bytes:
         """HKDF-SHA256 (RFC 5869) with one block of output."""

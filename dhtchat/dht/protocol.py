@@ -5,8 +5,8 @@ What this file guards:
   address is dropped and counted. Nothing is looked up by a name from the network.
 - Whoever speaks has proved its key by the seal (`crypto/datagram.py`). An answer counts only for an open request, only from
   the key and the address asked, and only in the form that request expects.
-- Only an answer, or a token of ours brought back, brings a contact into the table, or back, or, when its old address is
-  silent, to a new one; any other request merely makes us ping who sent it, within bounds.
+- Only an answer brings a contact into the table, or back, or, when its old address is silent, to a new one; a request
+  merely makes us ping who sent it, within bounds.
 - Who has not shown that it receives what is sent to its address is sent at most three times what it sent, and can store
   nothing: a token in an answer, brought back in the next request, shows it (BEP 5).
 - Nothing is sent but by `_send`.
@@ -809,9 +809,8 @@ class DhtProtocol(KademliaProtocol):
         return self.silence.sift(named, self._runtime.clock.monotonic())
 
     def _notice(self, asker: Contact, spare_bytes: int | None) -> None:
-        """A request: who is not in the table may enter, but only after it has answered us from its address, or has brought
-        back the token that we sent there, which shows the same. `spare_bytes`: what may still be sent there, None when it
-        has."""
+        """A request: who is not in the table may enter, but only after it has answered us from its address. `spare_bytes`:
+        what may still be sent there, None when it has shown a token."""
         if asker.node_id == self.own_id:
             return
         if self.router.find(asker.node_id) == asker:
@@ -823,10 +822,9 @@ class DhtProtocol(KademliaProtocol):
         if puzzle_bits(asker.key) < self._bits:
             self.statistics["puzzle-unsolved"] += 1
             return
-        if spare_bytes is None:
-            self._meet(asker)
-            return
-        tries = min(self.silence.tries(asker), spare_bytes // PING_BYTES)
+        tries = self.silence.tries(asker)
+        if spare_bytes is not None:
+            tries = min(tries, spare_bytes // PING_BYTES)
         if tries > 0 and self._admissions.take(self._runtime.clock.monotonic()):
             self._admit(asker, tries=tries)
         else:
