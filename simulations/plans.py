@@ -100,6 +100,22 @@ class Crash(_Personal, frozen=True, kw_only=True):
         return f"{self.who} {how} ({self.rounds} rounds of the loop later) and is back after {self.down_s:.1f} s{where}"
 
 
+class CrashAtCommit(_Personal, frozen=True, kw_only=True):
+    """Exactly between what was heard or typed and the disk, or, `done`, between the disk and what is said about it."""
+
+    done: bool
+    skip: int
+    power: bool
+    down_s: float
+    elsewhere: bool
+
+    def words(self) -> str:
+        how = "loses power" if self.power else "is killed"
+        when = f"right {'after' if self.done else 'before'} the commit {self.skip} commits later"
+        where = " at another address" * self.elsewhere
+        return f"{self.who} {how} {when} and is back after {self.down_s:.1f} s{where}"
+
+
 class ClockJump(_Personal, frozen=True, kw_only=True):
     skew_s: float
 
@@ -208,6 +224,7 @@ AnyStep = (
     | Away
     | Quit
     | Crash
+    | CrashAtCommit
     | ClockJump
     | DiskFull
     | Loss
@@ -367,6 +384,24 @@ def _crash(drawing: _Drawing) -> list[AnyStep]:
     ]
 
 
+def _crash_at_commit(drawing: _Drawing) -> list[AnyStep]:
+    """Of somebody who is to hear a line, or of its author, at the commit that the line leads to, or at one soon after it."""
+    rng = drawing.rng
+    say = rng.choice(drawing.says)
+    hearers = drawing.rooms.get(say.target, (say.target,))
+    return [
+        CrashAtCommit(
+            at_s=say.at_s,
+            who=rng.choice(sorted({*hearers, say.who})),
+            done=rng.random() < 0.5,
+            skip=rng.choice((0, 0, 0, 1, 2)),
+            power=rng.random() < 0.5,
+            down_s=_down_s(rng),
+            elsewhere=rng.random() < 0.3,
+        )
+    ]
+
+
 def _quit(drawing: _Drawing) -> list[AnyStep]:
     rng = drawing.rng
     at_s, who = drawing.soon_after_a_line() if rng.random() < 0.5 else (drawing.moment(), drawing.somebody())
@@ -469,6 +504,7 @@ def _intrusion(drawing: _Drawing) -> list[AnyStep]:
 
 _KINDS: Final[tuple[Callable[[_Drawing], list[AnyStep]], ...]] = (
     _crash,
+    _crash_at_commit,
     _quit,
     _in_and_out,
     _topic,

@@ -158,6 +158,11 @@ class Playing:
                 if person.running:
                     await person.crash(power=power)
                     await self._return(person, down_s, elsewhere=elsewhere)
+            case plans.CrashAtCommit(who=who, done=done, skip=skip, power=power, down_s=down_s, elsewhere=elsewhere):
+                person = self.world.people[who]
+                await self._until_end(person.crash_at_commit(done=done, skip=skip, power=power))
+                if not person.running:
+                    await self._return(person, down_s, elsewhere=elsewhere)
             case plans.ClockJump(who=who, skew_s=skew_s):
                 self.world.people[who].host.clock.skew_s = skew_s
             case plans.DiskFull(who=who, for_s=for_s):

@@ -77,6 +77,8 @@ class Host:
         self.disk = world.disks / name
         self.disk_full = False
         """While it is, history cannot be committed."""
+        self.around_commit: Callable[[bool], None] | None = None
+        """Told of each commit of history, just before it (False) and just after it (True); may raise to stop there."""
         self._world = world
         self._boots = 0
 
@@ -129,9 +131,19 @@ class HostRuntime(Runtime):
         self._host = host
 
     async def run_blocking(self, function: Callable[..., T], *arguments: Any) -> T:
-        if self._host.disk_full and getattr(function, "__func__", None) is HistoryStore.commit:
+        # The journal hands the commit to something that takes a lock around it.
+        if not any(getattr(each, "__func__", None) is HistoryStore.commit for each in (function, *arguments)):
+            return await super().run_blocking(function, *arguments)
+        if self._host.disk_full:
             raise sqlite3.OperationalError("database or disk is full")
-        return await super().run_blocking(function, *arguments)
+        self._tell_commit(False)
+        result = await super().run_blocking(function, *arguments)
+        self._tell_commit(True)
+        return result
+
+    def _tell_commit(self, done: bool) -> None:
+        if self._host.around_commit is not None:
+            self._host.around_commit(done)
 
 
 class Person(Player):
@@ -222,9 +234,36 @@ class Person(Player):
 
     async def crash(self, *, power: bool = False) -> None:
         """SIGKILL: the process is gone, its operating system resets its streams. `power`: that is gone as well."""
+        if self.running and not self._dying:
+            await self._bury(self._die(power=power), power=power)
+
+    async def crash_at_commit(self, *, done: bool, skip: int = 0, power: bool = False) -> None:
+        """Wait for a commit of history, `skip` others passed over, and crash right before it, or right after when `done`:
+        between what was heard and the disk, or between the disk and what is said about it."""
+        buried: asyncio.Future[asyncio.Task[None]] = self._world.loop.create_future()
+        left = skip
+
+        def strike(is_done: bool) -> None:
+            nonlocal left
+            if is_done is not done or self._dying:
+                return
+            left -= 1
+            if left < 0:
+                self.host.around_commit = None
+                frozen = self._die(power=power)
+                buried.set_result(self._world.spawn(self._bury(frozen, power=power), f"end-of-{self.name}"))
+                raise asyncio.CancelledError  # the journal ends here, as everything else does
+
+        self.host.around_commit = strike
+        try:
+            await asyncio.wait([await buried])
+        finally:
+            if self.host.around_commit is strike:
+                self.host.around_commit = None
+
+    def _die(self, *, power: bool) -> Path:
+        """In one step: nothing gets out any more, and the disk is as it is now. Where that is kept."""
         fabric = self._world.fabric
-        if not self.running or self._dying:
-            return
         self._dying = True
         self.crashes.add(self.boot)
         for watch in self._world.watches:
@@ -235,7 +274,9 @@ class Person(Player):
         fabric.reset_streams(self.host.address)
         # Nothing that the dying process still tries gets out, or onto its disk.
         self._world.dark.hosts.add(self.host.address)
-        frozen = self.host.freeze_disk()
+        return self.host.freeze_disk()
+
+    async def _bury(self, frozen: Path, *, power: bool) -> None:
         await self._end()
         self.host.restore_disk(frozen, torn=power)
         self._dying = False

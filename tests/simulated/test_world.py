@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 
 import pytest
 
-from dhtchat.chat.events import Ready
+from dhtchat.chat.events import ErrorShown, Ready
 from simulations.runner import run_scenario
 from simulations.world import EPOCH_S, Person, World
 
@@ -94,6 +96,55 @@ def test_nothing_of_a_crashed_process_gets_out() -> None:
         assert alice.host.address in sent
 
     play(body)
+
+
+def on_disk(person: Person) -> int:
+    """Lines in the history, read from outside."""
+    (path,) = person.host.disk.glob("**/history.db")
+    with closing(sqlite3.connect(path)) as database:
+        count: int = database.execute("SELECT count(*) FROM statements").fetchone()[0]
+    return count
+
+
+def test_a_full_disk_keeps_a_line_off_it_and_off_the_screen_until_there_is_room() -> None:
+    async def body(world: World, alice: Person, bob: Person) -> None:
+        bob.host.disk_full = True
+        await alice.say(ROOM, "hello", ["bob"])
+        assert await bob.until(lambda: any(isinstance(seen.event, ErrorShown) for seen in bob.seen), within_s=10.0)
+        await asyncio.sleep(5.0)
+        assert bob.lines(ROOM) == []
+        assert on_disk(bob) == 0
+        bob.host.disk_full = False
+        assert await bob.until(lambda: bob.lines(ROOM) == ["hello"], within_s=30.0)
+
+    play(body)
+
+
+@pytest.mark.parametrize("power", [False, True])
+@pytest.mark.parametrize("done", [False, True])
+def test_a_crash_strikes_exactly_before_or_after_a_commit(done: bool, power: bool) -> None:
+    """Goal: the moments between what is heard and the disk, and between the disk and what is said about it. Nobody is told
+    anything of either, and with the next life the line is where it belongs."""
+
+    async def body(world: World, alice: Person, bob: Person) -> None:
+        crash = asyncio.ensure_future(bob.crash_at_commit(done=done, power=power))
+        await asyncio.sleep(0)
+        await alice.say(ROOM, "hello", ["bob"])
+        await crash
+        assert on_disk(bob) == done
+        assert bob.lines(ROOM) == []
+        await asyncio.sleep(1.0)
+        assert "delivered" not in states(alice)
+        await bob.restart()
+        assert await world.until(lambda: "delivered" in states(alice), within_s=120.0)
+        assert on_disk(bob) == 1
+        assert bob.lines(ROOM) == ([] if done else ["hello"])  # in between it is a line to `/history`, never shown twice
+
+    play(body)
+
+
+def states(person: Person) -> set[str]:
+    return {change.state for changes in person.states().values() for change in changes}
 
 
 def test_clocks_of_hosts_may_be_wrong_and_time_still_passes_for_all() -> None:
