@@ -138,7 +138,9 @@ def test_a_crash_strikes_exactly_before_or_after_a_commit(done: bool, power: boo
         await bob.restart()
         assert await world.until(lambda: "delivered" in states(alice), within_s=120.0)
         assert on_disk(bob) == 1
-        assert bob.lines(ROOM) == ([] if done else ["hello"])  # in between it is a line to `/history`, never shown twice
+        assert bob.lines(ROOM) == (
+            [] if done else ["hello"]
+        )  # in between it is a line to `/history`, never shown twice
 
     play(body)
 
