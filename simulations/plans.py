@@ -240,17 +240,24 @@ AnyStep = (
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """`rooms`: who is in which from the start. `lasts_s`: until all faults stop."""
+    """`devices`: those in `people` who are further devices of another, and whose. `rooms`: who is in which from the start.
+    `lasts_s`: until all faults stop."""
 
     seed: int
     people: tuple[str, ...]
+    devices: dict[str, str]
     rooms: dict[str, tuple[str, ...]]
     latency_s: tuple[float, float]
     lasts_s: float
     steps: tuple[AnyStep, ...]
 
+    def account(self, name: str) -> str:
+        """Whose device it is: what others call them, and what lines are said to."""
+        return self.devices.get(name, name)
+
     def without_people(self, gone: frozenset[str]) -> "Plan":
-        """What is left when they never were there."""
+        """What is left when they never were there, with none of their devices."""
+        gone |= {name for name in self.people if self.account(name) in gone}
 
         def left(names: tuple[str, ...]) -> tuple[str, ...]:
             return tuple(name for name in names if name not in gone)
@@ -268,14 +275,19 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             if kept is not None:
                 steps.append(kept)
         rooms = {room: left(members) for room, members in self.rooms.items() if left(members)}
-        return msgspec.structs.replace(self, people=left(self.people), rooms=rooms, steps=tuple(steps))
+        devices = {name: owner for name, owner in self.devices.items() if name not in gone}
+        return msgspec.structs.replace(self, people=left(self.people), devices=devices, rooms=rooms, steps=tuple(steps))
 
 
 def in_words(plan: Plan) -> list[str]:
     """One line each."""
     low_s, high_s = plan.latency_s
+
+    def whose(name: str) -> str:
+        return f"{name} (another device of {plan.devices[name]})" if name in plan.devices else name
+
     lines = [
-        f"{', '.join(plan.people)}; one way takes {1000 * low_s:.0f} to {1000 * high_s:.0f} ms",
+        f"{', '.join(map(whose, plan.people))}; one way takes {1000 * low_s:.0f} to {1000 * high_s:.0f} ms",
         *(f"{room}: {', '.join(members)}" for room, members in plan.rooms.items()),
     ]
     lines += [f"{step.at_s:6.2f} s: {step.words()}" for step in plan.steps]
@@ -286,6 +298,8 @@ def in_words(plan: Plan) -> list[str]:
 
 # Small and short is cheap, and most bugs need two or three people; a large one now and then finds the others.
 _SIZES: Final = (3, 3, 3, 4, 4, 4, 5, 5, 6, 8, 12)
+_SECOND_DEVICES: Final = (0, 0, 0, 1, 1, 2)
+"""How many people are online on two devices."""
 _LASTS_S: Final = (15.0, 25.0, 40.0, 60.0)
 _LATENCIES_S: Final = ((0.001, 0.002), (0.005, 0.025), (0.005, 0.025), (0.02, 0.2), (0.1, 0.4))
 _ROOMS: Final = (0, 1, 1, 2, 3)
@@ -306,7 +320,10 @@ class _Drawing:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.rng = rng = random.Random(f"{seed}/plan")
-        self.people = tuple(f"p{number:02}" for number in range(rng.choice(_SIZES)))
+        people = [f"p{number:02}" for number in range(rng.choice(_SIZES))]
+        # Last, because the person has to have the account first.
+        self.devices = {f"{owner}b": owner for owner in rng.sample(people, rng.choice(_SECOND_DEVICES))}
+        self.people = (*people, *self.devices)
         self.rooms = {
             f"#room{number}": tuple(sorted(rng.sample(self.people, rng.randint(2, len(self.people)))))
             for number in range(rng.choice(_ROOMS))
@@ -324,11 +341,12 @@ class _Drawing:
                 steps += draw_kind(self)
         steps.sort(key=lambda step: step.at_s)
         # Who intrudes must never have been a member: those who were may be told lines that were said before they left.
-        entering = {(step.who, step.room) for step in steps if isinstance(step, Join)}
-        steps = [s for s in steps if not isinstance(s, Intrusion) or (s.who, s.room) not in entering]
+        entering = {(self.account(step.who), step.room) for step in steps if isinstance(step, Join)}
+        steps = [s for s in steps if not isinstance(s, Intrusion) or (self.account(s.who), s.room) not in entering]
         return Plan(
             seed=self.seed,
             people=self.people,
+            devices=self.devices,
             rooms=self.rooms,
             latency_s=latency_s,
             lasts_s=self.lasts_s,
@@ -340,12 +358,16 @@ class _Drawing:
         private_share = rng.choice((0.1, 0.5, 0.9))
         says = []
         for number in range(rng.choice(_LINES)):
-            who, other = rng.sample(self.people, 2)
+            who = rng.choice(self.people)
+            other = rng.choice([name for name in self.people if name not in (self.account(who), *self.devices)])
             rooms = [room for room, members in self.rooms.items() if who in members]
             target = rng.choice(rooms) if rooms and rng.random() > private_share else other
             text = f"line {number} of {who}"
             says.append(Say(at_s=self.moment(), who=who, target=target, text=text))
         return says
+
+    def account(self, name: str) -> str:
+        return self.devices.get(name, name)
 
     def moment(self) -> float:
         return round(self.rng.uniform(0.0, self.lasts_s), 3)
@@ -495,7 +517,8 @@ def _replayer(drawing: _Drawing) -> list[AnyStep]:
 
 def _intrusion(drawing: _Drawing) -> list[AnyStep]:
     rng = drawing.rng
-    pairs = [(who, room) for room, members in drawing.rooms.items() for who in drawing.people if who not in members]
+    entered = {room: {drawing.account(name) for name in members} for room, members in drawing.rooms.items()}
+    pairs = [(who, room) for room in entered for who in drawing.people if drawing.account(who) not in entered[room]]
     if not pairs:
         return []
     who, room = rng.choice(pairs)

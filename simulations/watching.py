@@ -54,8 +54,8 @@ class RunWatch:
                 self._check_state(person, event)
                 if state == "delivered":
                     promised = event.delivered_to or 1
-                    others = [other for other in self._world.people.values() if other is not person]
-                    have = sum(self._is_on_disk(other, id_) for other in others)
+                    others = [other for other in self._world.people.values() if other.account != person.account]
+                    have = len({other.account for other in others if self._is_on_disk(other, id_)})
                     if have < promised:
                         self._report(
                             "nothing-acknowledged-lost",
@@ -85,19 +85,21 @@ class RunWatch:
     def finish(self) -> None:
         """Once all faults are over and everybody is back: what was promised at any time still holds."""
         disks = {name: _ids_on_disk(person) for name, person in self._world.people.items()}
-        names = {p.node.inspection.peer: name for name, p in self._world.people.items() if p.node is not None}
+        accounts = {p.node.inspection.peer: p.account for p in self._world.people.values() if p.node is not None}
         for person in self._world.people.values():
             if person.node is None or not person.node.is_online:
                 continue
-            self._check_receipts(person, disks, names)
+            self._check_receipts(person, disks, accounts)
             self._check_screen(person, disks[person.name])
             self._check_typed(person)
 
-    def _check_receipts(self, person: Person, disks: dict[str, set[str]], names: dict[PeerId, str]) -> None:
+    def _check_receipts(self, person: Person, disks: dict[str, set[str]], accounts: dict[PeerId, str]) -> None:
+        """Whichever of their devices it was that said so."""
         assert person.node is not None
+        people = self._world.people.values()
         for statement_id, peers in person.node.inspection.receipts().items():
-            for name in sorted(names[PeerId(peer)] for peer in peers if peer in names):
-                if statement_id.hex() not in disks[name]:
+            for name in sorted(accounts[PeerId(peer)] for peer in peers if peer in accounts):
+                if not any(statement_id.hex() in disks[other.name] for other in people if other.account == name):
                     what = f"{person.name} keeps a receipt of {name} for {statement_id.hex()[:8]}, which {name} has not"
                     self._report("nothing-acknowledged-lost", what)
 
@@ -132,6 +134,8 @@ class RunWatch:
             for person in self._world.people.values():
                 if person.node is not None and person.node.is_online:
                     self._look(person.name, person.node.inspection.storage)
+                    held = person.node.inspection.held_since().items()
+                    person.held_since |= {(person.boot, each.hex()): since_s for each, since_s in held}
 
     def _look(self, name: str, storage: RecordStorage) -> None:
         known = self._sequences.setdefault(storage, {})

@@ -11,6 +11,7 @@ Everything a node takes from outside (time, chance, sockets) comes from here; th
 
 import asyncio
 import contextlib
+import math
 import random
 import resource
 import shutil
@@ -147,10 +148,10 @@ class HostRuntime(Runtime):
 
 
 class Person(Player):
-    """Somebody with a host of their own, at most one process on it at a time."""
+    """Somebody with a host of their own, at most one process on it at a time; or another device of such a person."""
 
-    def __init__(self, world: "World", name: str, host: Host) -> None:
-        super().__init__(name, world.loop)
+    def __init__(self, world: "World", name: str, host: Host, *, account: str | None = None) -> None:
+        super().__init__(name, world.loop, account=account)
         self.host = host
         self.network_id = world.parameters.network_id
         self.crashes: set[int] = set()
@@ -196,10 +197,12 @@ class Person(Player):
                 reader = world.spawn(self._read(node, self.boot), f"screen-of-{self.name}")
                 try:
                     await node.connect(self.name)
-                    if not self._registered:
+                    if self.account != self.name:
+                        await world.until(lambda: world.people[self.account]._registered, within_s=math.inf)
+                    elif not self._registered:
                         await node.register(self.name, PASSWORD)
                         self._registered = True
-                    await node.log_in(Login(self.name, None), PASSWORD)
+                    await node.log_in(Login(self.account, None), PASSWORD)
                     await node.go_online()
                     for room in self.rooms:
                         await node.perform(intents.JoinRoom(room))
@@ -495,8 +498,9 @@ class World:
                 group.create_task(come(person, spread_s * number / max(1, count)))
         return people
 
-    def add_person(self, name: str) -> Person:
-        person = self.people[name] = Person(self, name, self.new_host(name))
+    def add_person(self, name: str, *, account: str | None = None) -> Person:
+        """`account`: whose other device it is; that person makes the account."""
+        person = self.people[name] = Person(self, name, self.new_host(name), account=account)
         return person
 
     async def register_only(self, name: str, host_name: str) -> str:
