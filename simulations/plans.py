@@ -9,6 +9,8 @@ from typing import Final
 
 import msgspec
 
+from dhtchat.limits import CLOCK_SKEW_S
+
 BOOTSTRAP: Final = "bootstrap-0"
 """The name of the one node that everybody enters through; a host like others, so it can be cut off, too."""
 
@@ -127,6 +129,20 @@ class _Lasting(Step, frozen=True, kw_only=True):
     for_s: float
 
 
+class ClockFarOff(_Lasting, frozen=True, kw_only=True):
+    """By more than others bear. Then nobody is promised to find them, nor they anybody; all else holds, and once the clock is
+    right again, that as well."""
+
+    who: str
+    skew_s: float
+
+    def people(self) -> tuple[str, ...]:
+        return (self.who,)
+
+    def words(self) -> str:
+        return f"{self.who}'s clock is {self.skew_s:+.0f} s wrong for {self.for_s:.1f} s"
+
+
 class DiskFull(_Lasting, frozen=True, kw_only=True):
     who: str
 
@@ -226,6 +242,7 @@ AnyStep = (
     | Crash
     | CrashAtCommit
     | ClockJump
+    | ClockFarOff
     | DiskFull
     | Loss
     | Duplication
@@ -309,6 +326,9 @@ _KINDS_AT_ONCE: Final = 4
 """At most so many kinds of fault in one run: each run leaves most out, so that one does not hide what another shows."""
 _SKEW_S: Final = 250.0
 """Two clocks differ by less than the CLOCK_SKEW_S that the protocol bears."""
+_FAR_OFF_S: Final = (1_200.0, 3_600.0)
+"""By more than that, whatever else is wrong with this clock and the others: up to an hour, as after summer time."""
+assert _FAR_OFF_S[0] > 2 * _SKEW_S + CLOCK_SKEW_S
 
 
 def draw(seed: int) -> Plan:
@@ -462,6 +482,11 @@ def _clock_jump(drawing: _Drawing) -> list[AnyStep]:
     return [ClockJump(at_s=drawing.moment(), who=drawing.somebody(), skew_s=skew_s)]
 
 
+def _clock_far_off(drawing: _Drawing) -> list[AnyStep]:
+    skew_s = round(drawing.rng.choice((-1, 1)) * drawing.rng.uniform(*_FAR_OFF_S))
+    return [ClockFarOff(at_s=drawing.moment(), who=drawing.somebody(), skew_s=skew_s, for_s=drawing.span())]
+
+
 def _disk_full(drawing: _Drawing) -> list[AnyStep]:
     """Often with a crash in the middle, when what was said lies only in memory."""
     rng = drawing.rng
@@ -533,6 +558,7 @@ _KINDS: Final[tuple[Callable[[_Drawing], list[AnyStep]], ...]] = (
     _topic,
     _away,
     _clock_jump,
+    _clock_far_off,
     _disk_full,
     _loss,
     _duplication,

@@ -168,6 +168,11 @@ class Playing:
                     await self._return(person, down_s, elsewhere=elsewhere)
             case plans.ClockJump(who=who, skew_s=skew_s):
                 self.world.people[who].host.clock.skew_s = skew_s
+            case plans.ClockFarOff(who=who, skew_s=skew_s, for_s=for_s):
+                clock = self.world.people[who].host.clock
+                clock.go_far_off(skew_s)
+                await self._last(for_s)
+                clock.far_off_s = 0.0
             case plans.DiskFull(who=who, for_s=for_s):
                 host = self.world.people[who].host
                 host.disk_full = True

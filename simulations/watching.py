@@ -9,6 +9,7 @@ import asyncio
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from dhtchat.chat.events import ErrorShown, Event, MessageArrived, StatusChanged
@@ -37,7 +38,9 @@ class RunWatch:
         """Person and statement id: what was seen on a disk once."""
         self._states: dict[tuple[str, int, str], tuple[int, int]] = {}
         """Per person, life and statement id: how far it was, and how many had it."""
-        self._sequences: WeakKeyDictionary[RecordStorage, dict[bytes, int]] = WeakKeyDictionary()
+        self._sequences: WeakKeyDictionary[RecordStorage, dict[_Slot, int]] = WeakKeyDictionary()
+        self._times_far_off: dict[str, int] = {}
+        """Per person, how often their clock had been when it was last looked at, but for the time that is not over."""
         self.unshown: dict[str, set[str]] = {}
         """Per person the lines that a crash took between the disk and the screen."""
         world.watches.append(self)
@@ -133,9 +136,20 @@ class RunWatch:
                 self._look(name, node.storage)
             for person in self._world.people.values():
                 if person.node is not None and person.node.is_online:
-                    self._look(person.name, person.node.inspection.storage)
+                    clock = person.host.clock
+                    storage = person.node.inspection.storage
+                    if clock.far_off_s or clock.times_far_off > self._times_far_off.get(person.name, 0):
+                        self._times_far_off[person.name] = clock.times_far_off - bool(clock.far_off_s)
+                        self._forget_mortal(storage)
+                    self._look(person.name, storage)
                     held = person.node.inspection.held_since().items()
                     person.held_since |= {(person.boot, each.hex()): since_s for each, since_s in held}
+
+    def _forget_mortal(self, storage: RecordStorage) -> None:
+        """A clock was wrong by more than CLOCK_SKEW_S: for that long it is not promised to remember what dies."""
+        known = self._sequences.get(storage, {})
+        for slot in [slot for slot in known if not slot.durable]:
+            del known[slot]
 
     def _look(self, name: str, storage: RecordStorage) -> None:
         known = self._sequences.setdefault(storage, {})
@@ -148,15 +162,22 @@ class RunWatch:
         self._world.recorder.violations.append(f"{name}: {what}")
 
 
-def _slots(storage: RecordStorage) -> Iterator[tuple[bytes, int]]:
+class _Slot(NamedTuple):
+    """Where a record stands."""
+
+    place: bytes
+    durable: bool
+
+
+def _slots(storage: RecordStorage) -> Iterator[tuple[_Slot, int]]:
     """What a replica would give to readers now: where each record stands, and its sequence number."""
     for key in storage.claim_keys():
         for claim in storage.claims(key):
-            yield key + claim_of(claim), claim.body.sequence
+            yield _Slot(key + claim_of(claim), True), claim.body.sequence
     for key in storage.entry_keys():
         for entry, *_ in storage.mortal_entries(key):
             entry_id = entry.body.entry_id(entry.key) if not is_durable(entry) else b""  # type: ignore[union-attr]
-            yield key + entry_id, entry.body.sequence
+            yield _Slot(key + entry_id, False), entry.body.sequence
 
 
 def shown_on_disk(person: Person) -> set[str]:

@@ -60,12 +60,20 @@ class SimClock:
     def __init__(self, loop: VirtualLoop) -> None:
         self._loop = loop
         self.skew_s = 0.0
+        self.far_off_s = 0.0
+        """In addition, for a while: by more than CLOCK_SKEW_S."""
+        self.times_far_off = 0
 
     def monotonic(self) -> float:
         return self._loop.time()
 
     def wall(self) -> float:
-        return EPOCH_S + self._loop.time() + self.skew_s
+        return EPOCH_S + self._loop.time() + self.skew_s + self.far_off_s
+
+    def go_far_off(self, by_s: float) -> None:
+        """Until `far_off_s` is 0 again."""
+        self.far_off_s = by_s
+        self.times_far_off += 1
 
 
 class Host:

@@ -9,6 +9,8 @@ from contextlib import closing
 import pytest
 
 from dhtchat.chat.events import ErrorShown, Ready
+from dhtchat.limits import PRESENCE_TTL_S
+from simulations.playing import CONVERGE_S
 from simulations.runner import run_scenario
 from simulations.world import EPOCH_S, Person, World
 
@@ -156,6 +158,29 @@ def test_clocks_of_hosts_may_be_wrong_and_time_still_passes_for_all() -> None:
         assert bob.host.clock.monotonic() == alice.host.clock.monotonic() == world.loop.time()
         assert alice.host.clock.wall() == EPOCH_S + world.loop.time()
         await talk(world, bob, alice, "what time is it?")
+
+    play(body)
+
+
+@pytest.mark.parametrize("hour_s", [-3_600.0, 3_600.0])
+def test_a_clock_an_hour_wrong_costs_being_found_and_nothing_else(hour_s: float) -> None:
+    """docs/threat-model.md, "The clock": beyond CLOCK_SKEW_S nobody sees such a machine online. What was said is neither
+    lost nor told twice, and with the clock right again it is found."""
+
+    async def body(world: World, alice: Person, bob: Person) -> None:
+        await talk(world, alice, bob, "before")
+        bob.host.clock.go_far_off(hour_s)
+        await asyncio.sleep(2 * PRESENCE_TTL_S)
+        assert alice.node is not None
+        assert bob.node is not None
+        assert alice.node.inspection.members()[ROOM] == {alice.node.inspection.peer}
+        await alice.say(ROOM, "meanwhile", ["bob"])
+        await asyncio.sleep(5.0)
+        bob.host.clock.far_off_s = 0.0
+        assert await bob.until(lambda: "meanwhile" in bob.lines(ROOM), within_s=CONVERGE_S)
+        await talk(world, bob, alice, "after")
+        assert bob.lines(ROOM) == ["before", "meanwhile", "after"]
+        assert alice.lines(ROOM) == ["before", "meanwhile", "after"]
 
     play(body)
 
