@@ -1,5 +1,6 @@
 """What must hold at the end of any run, by the names of the contract. Each looks once over what was typed and seen: O(n)."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -8,6 +9,7 @@ from dhtchat.app.inspection import Sizes
 from dhtchat.chat.events import MessageArrived
 from dhtchat.limits import (
     HELD_MESSAGES_MAX,
+    HELD_WAIT_S,
     LINKS_MAX,
     OUTBOX_ENTRIES_MAX,
     STORAGE_BYTES_MAX,
@@ -60,15 +62,14 @@ def measure_delivery(world: Stage) -> Delivery:
         for seen in person.messages():
             event = seen.event
             assert isinstance(event, MessageArrived)
-            if not event.own:
-                shown[person.name, event.sender, event.text].append(seen.at_s)
+            shown[person.name, event.sender, event.text].append(seen.at_s)
     sent = expected = delivered = duplicates = 0
     delays_s: list[float] = []
     for author in world.people.values():
         for said in author.said:
             sent += 1
             for name in said.entitled:
-                times = shown.get((name, author.name, said.text), [])
+                times = shown.get((name, author.account, said.text), [])
                 if times:
                     delivered += 1
                     duplicates += len(times) - 1
@@ -82,18 +83,18 @@ def measure_delivery(world: Stage) -> Delivery:
 
 
 def nothing_acknowledged_lost(evidence: Evidence) -> Iterator[str]:
-    """A line shown as delivered lies on the disk of as many people as its author was told."""
-    copies: dict[str, int] = defaultdict(int)
+    """A line shown as delivered lies on a disk of as many people as its author was told, on whichever of their devices."""
+    holders: dict[str, set[str]] = defaultdict(set)
     for person in evidence.present():
         for held in evidence.held[person.name]:
-            copies[held.hex()] += 1
-    gone = sum(not person.present for person in evidence.world.people.values())
+            holders[held.hex()].add(person.account)
+    gone = {person.account for person in evidence.world.people.values() if not person.present}
     for person in evidence.present():
         for statement_id, changes in person.states().items():
             promised = max((change.delivered_to or 1 for change in changes if change.state == "delivered"), default=0)
-            others = copies[statement_id] - (bytes.fromhex(statement_id) in evidence.held[person.name])
-            if promised > others + gone:
-                yield f"{person.name}: {statement_id[:8]} was delivered to {promised}, {others} have it"
+            others = holders[statement_id] - {person.account}
+            if promised > len((others | gone) - {person.account}):
+                yield f"{person.name}: {statement_id[:8]} was delivered to {promised}, {len(others)} have it"
 
 
 def nothing_twice(evidence: Evidence) -> Iterator[str]:
@@ -109,7 +110,7 @@ def nothing_twice(evidence: Evidence) -> Iterator[str]:
 
 def nothing_forged(evidence: Evidence) -> Iterator[str]:
     """Every line shown under a name without a mark was typed by that person."""
-    typed = {(author.name, said.text) for author in evidence.world.people.values() for said in author.said}
+    typed = {(author.account, said.text) for author in evidence.world.people.values() for said in author.said}
     for person in evidence.world.people.values():
         for seen in person.messages():
             event = seen.event
@@ -119,38 +120,44 @@ def nothing_forged(evidence: Evidence) -> Iterator[str]:
 
 
 def author_order(evidence: Evidence) -> Iterator[str]:
-    """Within one life of a screen, each author's lines in one talk come in the order of typing."""
+    """Within one life of a screen, the lines typed at each device in one talk come in the order of typing."""
     order = {
-        (author.name, said.target if said.target.startswith("#") else "", said.text): number
+        (author.account, said.target if said.target.startswith("#") else "", said.text): (author.name, number)
         for author in evidence.world.people.values()
         for number, said in enumerate(author.said)
     }
     for person in evidence.world.people.values():
-        last: dict[tuple[int, str, str | None], int] = {}
+        last: dict[tuple[int, str, str | None, str | None], int] = {}
         for seen in person.messages():
             event = seen.event
             assert isinstance(event, MessageArrived)
-            number = order.get((event.sender, event.room or "", event.text))
-            key = (seen.boot, event.sender, event.room)
-            if number is not None:
+            typed = order.get((event.sender, event.room or "", event.text))
+            if typed is not None:
+                device, number = typed
+                key = (seen.boot, device, event.room, event.recipient)
                 if number < last.get(key, -1):
                     yield f"{person.name}: {event.sender}'s {event.text!r} came after a later line"
                 last[key] = max(number, last.get(key, -1))
 
 
 def causal_order(evidence: Evidence) -> Iterator[str]:
-    """Nothing is shown before what its author had seen, where both are shown in one life of a screen."""
+    """Nothing is shown before what its author had seen, where both are shown in one life of a screen, unless it was seen
+    waiting for so long that nobody is expected to have the other, or came out together with such a line."""
     for person in evidence.world.people.values():
         position: dict[tuple[int, str], int] = {}
+        given_up_at_s: set[float] = set()
         shown: list[Seen] = person.messages()
         for number, seen in enumerate(shown):
             assert isinstance(seen.event, MessageArrived)
             position.setdefault((seen.boot, seen.event.id), number)
+            if seen.at_s - person.held_since.get((seen.boot, seen.event.id), math.inf) >= HELD_WAIT_S:
+                given_up_at_s.add(seen.at_s)
         for number, seen in enumerate(shown):
             assert isinstance(seen.event, MessageArrived)
             statement = evidence.everything.get(bytes.fromhex(seen.event.id))
             for parent in statement.body.parents if statement else ():
-                if position.get((seen.boot, parent.hex()), -1) > number:
+                late = position.get((seen.boot, parent.hex()), -1) > number
+                if late and seen.at_s not in given_up_at_s:
                     yield f"{person.name}: {seen.event.text!r} was shown before what it answers"
 
 

@@ -246,7 +246,7 @@ class Intruder:
     """
 
     def __init__(self, world: World, person: Person, room: str, *, others: Container[str] = ()) -> None:
-        """`others`: the names of more of the kind, who may say what they like to each other."""
+        """`others`: the accounts of more of the kind, who may say what they like to each other."""
         self._world = world
         self._person = person
         self._room = room
@@ -265,7 +265,7 @@ class Intruder:
             if node is not None and node.is_online and conversation is not None:
                 self._listen(node, conversation)
                 for member in members:
-                    if member.node is not None and member is not self._person:
+                    if member.node is not None and member.account != self._person.account:
                         self._reach(node, member.node)
                 self._intrude(node, conversation)
 

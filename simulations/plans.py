@@ -9,6 +9,8 @@ from typing import Final
 
 import msgspec
 
+from dhtchat.limits import CLOCK_SKEW_S
+
 BOOTSTRAP: Final = "bootstrap-0"
 """The name of the one node that everybody enters through; a host like others, so it can be cut off, too."""
 
@@ -100,6 +102,22 @@ class Crash(_Personal, frozen=True, kw_only=True):
         return f"{self.who} {how} ({self.rounds} rounds of the loop later) and is back after {self.down_s:.1f} s{where}"
 
 
+class CrashAtCommit(_Personal, frozen=True, kw_only=True):
+    """Exactly between what was heard or typed and the disk, or, `done`, between the disk and what is said about it."""
+
+    done: bool
+    skip: int
+    power: bool
+    down_s: float
+    elsewhere: bool
+
+    def words(self) -> str:
+        how = "loses power" if self.power else "is killed"
+        when = f"right {'after' if self.done else 'before'} the commit {self.skip} commits later"
+        where = " at another address" * self.elsewhere
+        return f"{self.who} {how} {when} and is back after {self.down_s:.1f} s{where}"
+
+
 class ClockJump(_Personal, frozen=True, kw_only=True):
     skew_s: float
 
@@ -109,6 +127,20 @@ class ClockJump(_Personal, frozen=True, kw_only=True):
 
 class _Lasting(Step, frozen=True, kw_only=True):
     for_s: float
+
+
+class ClockFarOff(_Lasting, frozen=True, kw_only=True):
+    """By more than others bear. Then nobody is promised to find them, nor they anybody; all else holds, and once the clock is
+    right again, that as well."""
+
+    who: str
+    skew_s: float
+
+    def people(self) -> tuple[str, ...]:
+        return (self.who,)
+
+    def words(self) -> str:
+        return f"{self.who}'s clock is {self.skew_s:+.0f} s wrong for {self.for_s:.1f} s"
 
 
 class DiskFull(_Lasting, frozen=True, kw_only=True):
@@ -208,7 +240,9 @@ AnyStep = (
     | Away
     | Quit
     | Crash
+    | CrashAtCommit
     | ClockJump
+    | ClockFarOff
     | DiskFull
     | Loss
     | Duplication
@@ -223,17 +257,24 @@ AnyStep = (
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """`rooms`: who is in which from the start. `lasts_s`: until all faults stop."""
+    """`devices`: those in `people` who are further devices of another, and whose. `rooms`: who is in which from the start.
+    `lasts_s`: until all faults stop."""
 
     seed: int
     people: tuple[str, ...]
+    devices: dict[str, str]
     rooms: dict[str, tuple[str, ...]]
     latency_s: tuple[float, float]
     lasts_s: float
     steps: tuple[AnyStep, ...]
 
+    def account(self, name: str) -> str:
+        """Whose device it is: what others call them, and what lines are said to."""
+        return self.devices.get(name, name)
+
     def without_people(self, gone: frozenset[str]) -> "Plan":
-        """What is left when they never were there."""
+        """What is left when they never were there, with none of their devices."""
+        gone |= {name for name in self.people if self.account(name) in gone}
 
         def left(names: tuple[str, ...]) -> tuple[str, ...]:
             return tuple(name for name in names if name not in gone)
@@ -251,14 +292,19 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             if kept is not None:
                 steps.append(kept)
         rooms = {room: left(members) for room, members in self.rooms.items() if left(members)}
-        return msgspec.structs.replace(self, people=left(self.people), rooms=rooms, steps=tuple(steps))
+        devices = {name: owner for name, owner in self.devices.items() if name not in gone}
+        return msgspec.structs.replace(self, people=left(self.people), devices=devices, rooms=rooms, steps=tuple(steps))
 
 
 def in_words(plan: Plan) -> list[str]:
     """One line each."""
     low_s, high_s = plan.latency_s
+
+    def whose(name: str) -> str:
+        return f"{name} (another device of {plan.devices[name]})" if name in plan.devices else name
+
     lines = [
-        f"{', '.join(plan.people)}; one way takes {1000 * low_s:.0f} to {1000 * high_s:.0f} ms",
+        f"{', '.join(map(whose, plan.people))}; one way takes {1000 * low_s:.0f} to {1000 * high_s:.0f} ms",
         *(f"{room}: {', '.join(members)}" for room, members in plan.rooms.items()),
     ]
     lines += [f"{step.at_s:6.2f} s: {step.words()}" for step in plan.steps]
@@ -269,6 +315,8 @@ def in_words(plan: Plan) -> list[str]:
 
 # Small and short is cheap, and most bugs need two or three people; a large one now and then finds the others.
 _SIZES: Final = (3, 3, 3, 4, 4, 4, 5, 5, 6, 8, 12)
+_SECOND_DEVICES: Final = (0, 0, 0, 1, 1, 2)
+"""How many people are online on two devices."""
 _LASTS_S: Final = (15.0, 25.0, 40.0, 60.0)
 _LATENCIES_S: Final = ((0.001, 0.002), (0.005, 0.025), (0.005, 0.025), (0.02, 0.2), (0.1, 0.4))
 _ROOMS: Final = (0, 1, 1, 2, 3)
@@ -278,6 +326,9 @@ _KINDS_AT_ONCE: Final = 4
 """At most so many kinds of fault in one run: each run leaves most out, so that one does not hide what another shows."""
 _SKEW_S: Final = 250.0
 """Two clocks differ by less than the CLOCK_SKEW_S that the protocol bears."""
+_FAR_OFF_S: Final = (1_200.0, 3_600.0)
+"""By more than that, whatever else is wrong with this clock and the others: up to an hour, as after summer time."""
+assert _FAR_OFF_S[0] > 2 * _SKEW_S + CLOCK_SKEW_S
 
 
 def draw(seed: int) -> Plan:
@@ -289,7 +340,10 @@ class _Drawing:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.rng = rng = random.Random(f"{seed}/plan")
-        self.people = tuple(f"p{number:02}" for number in range(rng.choice(_SIZES)))
+        people = [f"p{number:02}" for number in range(rng.choice(_SIZES))]
+        # Last, because the person has to have the account first.
+        self.devices = {f"{owner}b": owner for owner in rng.sample(people, rng.choice(_SECOND_DEVICES))}
+        self.people = (*people, *self.devices)
         self.rooms = {
             f"#room{number}": tuple(sorted(rng.sample(self.people, rng.randint(2, len(self.people)))))
             for number in range(rng.choice(_ROOMS))
@@ -307,11 +361,12 @@ class _Drawing:
                 steps += draw_kind(self)
         steps.sort(key=lambda step: step.at_s)
         # Who intrudes must never have been a member: those who were may be told lines that were said before they left.
-        entering = {(step.who, step.room) for step in steps if isinstance(step, Join)}
-        steps = [s for s in steps if not isinstance(s, Intrusion) or (s.who, s.room) not in entering]
+        entering = {(self.account(step.who), step.room) for step in steps if isinstance(step, Join)}
+        steps = [s for s in steps if not isinstance(s, Intrusion) or (self.account(s.who), s.room) not in entering]
         return Plan(
             seed=self.seed,
             people=self.people,
+            devices=self.devices,
             rooms=self.rooms,
             latency_s=latency_s,
             lasts_s=self.lasts_s,
@@ -323,12 +378,16 @@ class _Drawing:
         private_share = rng.choice((0.1, 0.5, 0.9))
         says = []
         for number in range(rng.choice(_LINES)):
-            who, other = rng.sample(self.people, 2)
+            who = rng.choice(self.people)
+            other = rng.choice([name for name in self.people if name not in (self.account(who), *self.devices)])
             rooms = [room for room, members in self.rooms.items() if who in members]
             target = rng.choice(rooms) if rooms and rng.random() > private_share else other
             text = f"line {number} of {who}"
             says.append(Say(at_s=self.moment(), who=who, target=target, text=text))
         return says
+
+    def account(self, name: str) -> str:
+        return self.devices.get(name, name)
 
     def moment(self) -> float:
         return round(self.rng.uniform(0.0, self.lasts_s), 3)
@@ -361,6 +420,24 @@ def _crash(drawing: _Drawing) -> list[AnyStep]:
             who=who,
             power=rng.random() < 0.5,
             rounds=rng.choice((0, 0, 1, 2, 3, 5, 8)),
+            down_s=_down_s(rng),
+            elsewhere=rng.random() < 0.3,
+        )
+    ]
+
+
+def _crash_at_commit(drawing: _Drawing) -> list[AnyStep]:
+    """Of somebody who is to hear a line, or of its author, at the commit that the line leads to, or at one soon after it."""
+    rng = drawing.rng
+    say = rng.choice(drawing.says)
+    hearers = drawing.rooms.get(say.target, (say.target,))
+    return [
+        CrashAtCommit(
+            at_s=say.at_s,
+            who=rng.choice(sorted({*hearers, say.who})),
+            done=rng.random() < 0.5,
+            skip=rng.choice((0, 0, 0, 1, 2)),
+            power=rng.random() < 0.5,
             down_s=_down_s(rng),
             elsewhere=rng.random() < 0.3,
         )
@@ -403,6 +480,11 @@ def _away(drawing: _Drawing) -> list[AnyStep]:
 def _clock_jump(drawing: _Drawing) -> list[AnyStep]:
     skew_s = round(drawing.rng.uniform(-_SKEW_S, _SKEW_S))
     return [ClockJump(at_s=drawing.moment(), who=drawing.somebody(), skew_s=skew_s)]
+
+
+def _clock_far_off(drawing: _Drawing) -> list[AnyStep]:
+    skew_s = round(drawing.rng.choice((-1, 1)) * drawing.rng.uniform(*_FAR_OFF_S))
+    return [ClockFarOff(at_s=drawing.moment(), who=drawing.somebody(), skew_s=skew_s, for_s=drawing.span())]
 
 
 def _disk_full(drawing: _Drawing) -> list[AnyStep]:
@@ -460,7 +542,8 @@ def _replayer(drawing: _Drawing) -> list[AnyStep]:
 
 def _intrusion(drawing: _Drawing) -> list[AnyStep]:
     rng = drawing.rng
-    pairs = [(who, room) for room, members in drawing.rooms.items() for who in drawing.people if who not in members]
+    entered = {room: {drawing.account(name) for name in members} for room, members in drawing.rooms.items()}
+    pairs = [(who, room) for room in entered for who in drawing.people if drawing.account(who) not in entered[room]]
     if not pairs:
         return []
     who, room = rng.choice(pairs)
@@ -469,11 +552,13 @@ def _intrusion(drawing: _Drawing) -> list[AnyStep]:
 
 _KINDS: Final[tuple[Callable[[_Drawing], list[AnyStep]], ...]] = (
     _crash,
+    _crash_at_commit,
     _quit,
     _in_and_out,
     _topic,
     _away,
     _clock_jump,
+    _clock_far_off,
     _disk_full,
     _loss,
     _duplication,

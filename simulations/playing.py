@@ -9,6 +9,7 @@ from typing import Any
 
 from dhtchat.app.inspection import Inspection
 from dhtchat.chat import intents
+from dhtchat.ids import PeerId
 from dhtchat.limits import BACKOFF_MAX_S, PRESENCE_TTL_S
 
 from . import plans
@@ -71,7 +72,7 @@ class Playing:
 
     async def _come_in(self) -> None:
         await self.world.start_bootstrap()
-        people = [self.world.add_person(name) for name in self.plan.people]
+        people = [self.world.add_person(name, account=self.plan.devices.get(name)) for name in self.plan.people]
 
         async def come(number: int, person: Person) -> None:
             await asyncio.sleep(ARRIVALS_S * number)
@@ -108,7 +109,9 @@ class Playing:
         match step:
             case plans.Say(target=target, text=text):
                 if not target.startswith("#"):
-                    await person.say(target, text, [target])
+                    both = {person.account, target}
+                    devices = [name for name, other in self.world.people.items() if other.account in both]
+                    await person.say(target, text, devices)
                 elif target in person.rooms:
                     await person.say(target, text, self._stay_in(target))
             case plans.Join(room=room):
@@ -158,8 +161,18 @@ class Playing:
                 if person.running:
                     await person.crash(power=power)
                     await self._return(person, down_s, elsewhere=elsewhere)
+            case plans.CrashAtCommit(who=who, done=done, skip=skip, power=power, down_s=down_s, elsewhere=elsewhere):
+                person = self.world.people[who]
+                await self._until_end(person.crash_at_commit(done=done, skip=skip, power=power))
+                if not person.running:
+                    await self._return(person, down_s, elsewhere=elsewhere)
             case plans.ClockJump(who=who, skew_s=skew_s):
                 self.world.people[who].host.clock.skew_s = skew_s
+            case plans.ClockFarOff(who=who, skew_s=skew_s, for_s=for_s):
+                clock = self.world.people[who].host.clock
+                clock.go_far_off(skew_s)
+                await self._last(for_s)
+                clock.far_off_s = 0.0
             case plans.DiskFull(who=who, for_s=for_s):
                 host = self.world.people[who].host
                 host.disk_full = True
@@ -194,7 +207,9 @@ class Playing:
             case plans.Replayer(every_s=every_s):
                 await self._until_end(Replayer(self.world).run(every_s=every_s))
             case plans.Intrusion(who=who, room=room, for_s=for_s, every_s=every_s):
-                others = {other.who for other in self.plan.steps if isinstance(other, plans.Intrusion)}
+                others = {
+                    self.plan.account(other.who) for other in self.plan.steps if isinstance(other, plans.Intrusion)
+                }
                 intruder = Intruder(self.world, self.world.people[who], room, others=others)
                 await self._until_end(intruder.run(every_s=every_s), for_s)
 
@@ -277,12 +292,16 @@ class Playing:
         """Who lacks a line that somebody else in the same talk has, who still follows up on one, and who is wrong about who
         is in a room."""
         inside = {name: p.node.inspection for name, p in self.world.people.items() if p.node and p.node.is_online}
-        names = {inspection.peer: name for name, inspection in inside.items()}
+        devices: dict[PeerId, list[str]] = {}
+        for name, inspection in inside.items():
+            devices.setdefault(inspection.peer, []).append(name)
         held = {name: _lines(inspection) for name, inspection in inside.items()}
         for inspection in inside.values():
             for conversation, peer in inspection.private_conversations().items():
-                if peer in names:  # who has not heard of a private talk yet lacks all of it
-                    held[names[peer]].setdefault(conversation, set())
+                for name in [*devices.get(peer, ()), *devices[inspection.peer]]:
+                    held[name].setdefault(
+                        conversation, set()
+                    )  # who has not heard of a private talk yet lacks all of it
         found = []
         for conversation in sorted({talk for talks in held.values() for talk in talks}):
             parties = {name: talks[conversation] for name, talks in held.items() if conversation in talks}

@@ -35,7 +35,8 @@ def _smaller(plan: Plan) -> Iterator[Plan]:
         for start in range(0, len(plan.steps), size):
             yield _with_steps(plan, plan.steps[:start] + plan.steps[start + size :])
         if size == len(plan.steps) // 2:  # in between, because everybody who goes takes steps along
-            yield from (plan.without_people(frozenset({name})) for name in plan.people if len(plan.people) > 2)
+            fewer = (plan.without_people(frozenset({name})) for name in plan.people)
+            yield from (smaller for smaller in fewer if len(smaller.people) >= 2)
         size //= 2
     yield from (_without_room(plan, room) for room in plan.rooms)
 

@@ -46,13 +46,19 @@ class Asker(Protocol):
 
 
 class Player(ABC):
-    """Somebody with an account, at most one process at a time. All they typed and saw is kept."""
+    """Somebody at a device, at most one process at a time. All they typed and saw there is kept.
 
-    def __init__(self, name: str, loop: asyncio.AbstractEventLoop) -> None:
+    `account`: whose they are, for one of several devices of a person; each of these has a `name` of its own here.
+    """
+
+    def __init__(self, name: str, loop: asyncio.AbstractEventLoop, *, account: str | None = None) -> None:
         self.name = name
+        self.account = account or name
         self.said: list[Said] = []
         self.seen: list[Seen] = []
         self.errors: list[str] = []
+        self.held_since: dict[tuple[int, str], float] = {}
+        """By life and id: lines that were seen waiting for others that they follow, and since when. Of runs that are watched."""
         self.boot = 0
         self.rooms: list[str] = []
         self._loop = loop

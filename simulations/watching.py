@@ -9,6 +9,7 @@ import asyncio
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from dhtchat.chat.events import ErrorShown, Event, MessageArrived, StatusChanged
@@ -37,7 +38,9 @@ class RunWatch:
         """Person and statement id: what was seen on a disk once."""
         self._states: dict[tuple[str, int, str], tuple[int, int]] = {}
         """Per person, life and statement id: how far it was, and how many had it."""
-        self._sequences: WeakKeyDictionary[RecordStorage, dict[bytes, int]] = WeakKeyDictionary()
+        self._sequences: WeakKeyDictionary[RecordStorage, dict[_Slot, int]] = WeakKeyDictionary()
+        self._times_far_off: dict[str, int] = {}
+        """Per person, how often their clock had been when it was last looked at, but for the time that is not over."""
         self.unshown: dict[str, set[str]] = {}
         """Per person the lines that a crash took between the disk and the screen."""
         world.watches.append(self)
@@ -54,8 +57,8 @@ class RunWatch:
                 self._check_state(person, event)
                 if state == "delivered":
                     promised = event.delivered_to or 1
-                    others = [other for other in self._world.people.values() if other is not person]
-                    have = sum(self._is_on_disk(other, id_) for other in others)
+                    others = [other for other in self._world.people.values() if other.account != person.account]
+                    have = len({other.account for other in others if self._is_on_disk(other, id_)})
                     if have < promised:
                         self._report(
                             "nothing-acknowledged-lost",
@@ -85,19 +88,21 @@ class RunWatch:
     def finish(self) -> None:
         """Once all faults are over and everybody is back: what was promised at any time still holds."""
         disks = {name: _ids_on_disk(person) for name, person in self._world.people.items()}
-        names = {p.node.inspection.peer: name for name, p in self._world.people.items() if p.node is not None}
+        accounts = {p.node.inspection.peer: p.account for p in self._world.people.values() if p.node is not None}
         for person in self._world.people.values():
             if person.node is None or not person.node.is_online:
                 continue
-            self._check_receipts(person, disks, names)
+            self._check_receipts(person, disks, accounts)
             self._check_screen(person, disks[person.name])
             self._check_typed(person)
 
-    def _check_receipts(self, person: Person, disks: dict[str, set[str]], names: dict[PeerId, str]) -> None:
+    def _check_receipts(self, person: Person, disks: dict[str, set[str]], accounts: dict[PeerId, str]) -> None:
+        """Whichever of their devices it was that said so."""
         assert person.node is not None
+        people = self._world.people.values()
         for statement_id, peers in person.node.inspection.receipts().items():
-            for name in sorted(names[PeerId(peer)] for peer in peers if peer in names):
-                if statement_id.hex() not in disks[name]:
+            for name in sorted(accounts[PeerId(peer)] for peer in peers if peer in accounts):
+                if not any(statement_id.hex() in disks[other.name] for other in people if other.account == name):
                     what = f"{person.name} keeps a receipt of {name} for {statement_id.hex()[:8]}, which {name} has not"
                     self._report("nothing-acknowledged-lost", what)
 
@@ -131,7 +136,20 @@ class RunWatch:
                 self._look(name, node.storage)
             for person in self._world.people.values():
                 if person.node is not None and person.node.is_online:
-                    self._look(person.name, person.node.inspection.storage)
+                    clock = person.host.clock
+                    storage = person.node.inspection.storage
+                    if clock.far_off_s or clock.times_far_off > self._times_far_off.get(person.name, 0):
+                        self._times_far_off[person.name] = clock.times_far_off - bool(clock.far_off_s)
+                        self._forget_mortal(storage)
+                    self._look(person.name, storage)
+                    held = person.node.inspection.held_since().items()
+                    person.held_since |= {(person.boot, each.hex()): since_s for each, since_s in held}
+
+    def _forget_mortal(self, storage: RecordStorage) -> None:
+        """A clock was wrong by more than CLOCK_SKEW_S: for that long it is not promised to remember what dies."""
+        known = self._sequences.get(storage, {})
+        for slot in [slot for slot in known if not slot.durable]:
+            del known[slot]
 
     def _look(self, name: str, storage: RecordStorage) -> None:
         known = self._sequences.setdefault(storage, {})
@@ -144,15 +162,22 @@ class RunWatch:
         self._world.recorder.violations.append(f"{name}: {what}")
 
 
-def _slots(storage: RecordStorage) -> Iterator[tuple[bytes, int]]:
+class _Slot(NamedTuple):
+    """Where a record stands."""
+
+    place: bytes
+    durable: bool
+
+
+def _slots(storage: RecordStorage) -> Iterator[tuple[_Slot, int]]:
     """What a replica would give to readers now: where each record stands, and its sequence number."""
     for key in storage.claim_keys():
         for claim in storage.claims(key):
-            yield key + claim_of(claim), claim.body.sequence
+            yield _Slot(key + claim_of(claim), True), claim.body.sequence
     for key in storage.entry_keys():
         for entry, *_ in storage.mortal_entries(key):
             entry_id = entry.body.entry_id(entry.key) if not is_durable(entry) else b""  # type: ignore[union-attr]
-            yield key + entry_id, entry.body.sequence
+            yield _Slot(key + entry_id, False), entry.body.sequence
 
 
 def shown_on_disk(person: Person) -> set[str]:

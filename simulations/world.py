@@ -11,6 +11,7 @@ Everything a node takes from outside (time, chance, sockets) comes from here; th
 
 import asyncio
 import contextlib
+import math
 import random
 import resource
 import shutil
@@ -59,12 +60,20 @@ class SimClock:
     def __init__(self, loop: VirtualLoop) -> None:
         self._loop = loop
         self.skew_s = 0.0
+        self.far_off_s = 0.0
+        """In addition, for a while: by more than CLOCK_SKEW_S."""
+        self.times_far_off = 0
 
     def monotonic(self) -> float:
         return self._loop.time()
 
     def wall(self) -> float:
-        return EPOCH_S + self._loop.time() + self.skew_s
+        return EPOCH_S + self._loop.time() + self.skew_s + self.far_off_s
+
+    def go_far_off(self, by_s: float) -> None:
+        """Until `far_off_s` is 0 again."""
+        self.far_off_s = by_s
+        self.times_far_off += 1
 
 
 class Host:
@@ -77,6 +86,8 @@ class Host:
         self.disk = world.disks / name
         self.disk_full = False
         """While it is, history cannot be committed."""
+        self.around_commit: Callable[[bool], None] | None = None
+        """Told of each commit of history, just before it (False) and just after it (True); may raise to stop there."""
         self._world = world
         self._boots = 0
 
@@ -129,16 +140,26 @@ class HostRuntime(Runtime):
         self._host = host
 
     async def run_blocking(self, function: Callable[..., T], *arguments: Any) -> T:
-        if self._host.disk_full and getattr(function, "__func__", None) is HistoryStore.commit:
+        # The journal hands the commit to something that takes a lock around it.
+        if not any(getattr(each, "__func__", None) is HistoryStore.commit for each in (function, *arguments)):
+            return await super().run_blocking(function, *arguments)
+        if self._host.disk_full:
             raise sqlite3.OperationalError("database or disk is full")
-        return await super().run_blocking(function, *arguments)
+        self._tell_commit(False)
+        result = await super().run_blocking(function, *arguments)
+        self._tell_commit(True)
+        return result
+
+    def _tell_commit(self, done: bool) -> None:
+        if self._host.around_commit is not None:
+            self._host.around_commit(done)
 
 
 class Person(Player):
-    """Somebody with a host of their own, at most one process on it at a time."""
+    """Somebody with a host of their own, at most one process on it at a time; or another device of such a person."""
 
-    def __init__(self, world: "World", name: str, host: Host) -> None:
-        super().__init__(name, world.loop)
+    def __init__(self, world: "World", name: str, host: Host, *, account: str | None = None) -> None:
+        super().__init__(name, world.loop, account=account)
         self.host = host
         self.network_id = world.parameters.network_id
         self.crashes: set[int] = set()
@@ -184,10 +205,12 @@ class Person(Player):
                 reader = world.spawn(self._read(node, self.boot), f"screen-of-{self.name}")
                 try:
                     await node.connect(self.name)
-                    if not self._registered:
+                    if self.account != self.name:
+                        await world.until(lambda: world.people[self.account]._registered, within_s=math.inf)
+                    elif not self._registered:
                         await node.register(self.name, PASSWORD)
                         self._registered = True
-                    await node.log_in(Login(self.name, None), PASSWORD)
+                    await node.log_in(Login(self.account, None), PASSWORD)
                     await node.go_online()
                     for room in self.rooms:
                         await node.perform(intents.JoinRoom(room))
@@ -222,9 +245,36 @@ class Person(Player):
 
     async def crash(self, *, power: bool = False) -> None:
         """SIGKILL: the process is gone, its operating system resets its streams. `power`: that is gone as well."""
+        if self.running and not self._dying:
+            await self._bury(self._die(power=power), power=power)
+
+    async def crash_at_commit(self, *, done: bool, skip: int = 0, power: bool = False) -> None:
+        """Wait for a commit of history, `skip` others passed over, and crash right before it, or right after when `done`:
+        between what was heard and the disk, or between the disk and what is said about it."""
+        buried: asyncio.Future[asyncio.Task[None]] = self._world.loop.create_future()
+        left = skip
+
+        def strike(is_done: bool) -> None:
+            nonlocal left
+            if is_done is not done or self._dying:
+                return
+            left -= 1
+            if left < 0:
+                self.host.around_commit = None
+                frozen = self._die(power=power)
+                buried.set_result(self._world.spawn(self._bury(frozen, power=power), f"end-of-{self.name}"))
+                raise asyncio.CancelledError  # the journal ends here, as everything else does
+
+        self.host.around_commit = strike
+        try:
+            await asyncio.wait([await buried])
+        finally:
+            if self.host.around_commit is strike:
+                self.host.around_commit = None
+
+    def _die(self, *, power: bool) -> Path:
+        """In one step: nothing gets out any more, and the disk is as it is now. Where that is kept."""
         fabric = self._world.fabric
-        if not self.running or self._dying:
-            return
         self._dying = True
         self.crashes.add(self.boot)
         for watch in self._world.watches:
@@ -235,7 +285,9 @@ class Person(Player):
         fabric.reset_streams(self.host.address)
         # Nothing that the dying process still tries gets out, or onto its disk.
         self._world.dark.hosts.add(self.host.address)
-        frozen = self.host.freeze_disk()
+        return self.host.freeze_disk()
+
+    async def _bury(self, frozen: Path, *, power: bool) -> None:
         await self._end()
         self.host.restore_disk(frozen, torn=power)
         self._dying = False
@@ -454,8 +506,9 @@ class World:
                 group.create_task(come(person, spread_s * number / max(1, count)))
         return people
 
-    def add_person(self, name: str) -> Person:
-        person = self.people[name] = Person(self, name, self.new_host(name))
+    def add_person(self, name: str, *, account: str | None = None) -> Person:
+        """`account`: whose other device it is; that person makes the account."""
+        person = self.people[name] = Person(self, name, self.new_host(name), account=account)
         return person
 
     async def register_only(self, name: str, host_name: str) -> str:

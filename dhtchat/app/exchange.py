@@ -242,6 +242,7 @@ class Exchange:
         authors = {(s.author.name, s.author.peer) for s in statements}
         standings = {(name, peer): await self._people.check(name, peer, contact=True) for name, peer in sorted(authors)}
         committed: dict[PeerId, list[bytes]] = {}
+        for_own_devices: list[Statement] = []
         for statement in statements:
             verified = standings[statement.author.name, statement.author.peer] is Standing.RIGHTFUL
             offered = talk.timeline.offer(statement, self._core.now_s())
@@ -249,10 +250,19 @@ class Exchange:
             if offered.fate is Fate.NEW:
                 news = True
                 self._keep(talk, statement, offered.depth, offered.shown, delayed=delayed, verified=verified)
+                if talk.direct and link.author.peer != self._core.me.peer:
+                    for_own_devices.append(statement)
             if offered.fate in (Fate.NEW, Fate.KNOWN) and statement.author.peer != self._core.me.peer:
                 committed.setdefault(statement.author.peer, []).append(statement.id)
         self._core.journal.after(lambda: self._acknowledge(committed))
+        self._core.journal.after(lambda: self._tell_own_devices(for_own_devices))
         return news
+
+    def _tell_own_devices(self, statements: list[Statement]) -> None:
+        """A private line counts as delivered with the first device that has it, so the author may not care for the others."""
+        for link in self._pool.links_of(self._core.me.peer):
+            for statement in statements:
+                link.send_soon(Tell(statement.raw))
 
     def _acknowledge(self, committed: dict[PeerId, list[bytes]]) -> None:
         """Tell the authors who have a link; others learn it from the next comparison with us."""

@@ -84,6 +84,10 @@ class Inspection:
         """Private lines that somebody is not known to have."""
         return self._exchange.outbox.lacking(direct_only=True)
 
+    def held_since(self) -> dict[MessageId, float]:
+        """What waits for lines that it follows, and since when (monotonic)."""
+        return {each: since_s for talk in self._talks for each, since_s in talk.timeline.held_since().items()}
+
     def sizes(self) -> Sizes:
         return Sizes(
             links=len(self._pool.links()),

@@ -190,6 +190,10 @@ class Timeline:
         """Statements held back."""
         return len(self._held)
 
+    def held_since(self) -> dict[MessageId, float]:
+        """What is held back, and since when (monotonic)."""
+        return {statement_id: held.since_s for statement_id, held in self._held.items()}
+
     def awaited(self) -> frozenset[MessageId]:
         """Parents that something is held back for: they may still come, so nobody may be told that they will not."""
         return frozenset(self._blocked)

@@ -12,7 +12,7 @@ import pytest
 from dhtchat.app.inspection import Sizes
 from dhtchat.chat.events import MessageArrived, StatusChanged
 from dhtchat.crypto.identity import SigningKey
-from dhtchat.limits import LINKS_MAX
+from dhtchat.limits import HELD_WAIT_S, LINKS_MAX
 from dhtchat.parameters import SIM
 from dhtchat.records.device import DeviceCertificate, open_certificate
 from dhtchat.records.envelope import sign_body
@@ -28,8 +28,8 @@ CONVERSATION = b"c" * 32
 class Actor(Player):
     """Somebody who is there and does nothing."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name, asyncio.get_running_loop())
+    def __init__(self, name: str, account: str | None = None) -> None:
+        super().__init__(name, asyncio.get_running_loop(), account=account)
         self.there = True
 
     @property
@@ -231,3 +231,32 @@ async def test_holders_who_have_left_may_be_the_ones_who_acknowledged(story: Sto
     for told in (story.findings.held, story.findings.rooms, story.findings.sizes):
         told.pop("bob")  # type: ignore[attr-defined]
     assert story.violated() == []
+
+
+async def test_two_devices_that_have_a_line_are_one_person_who_has_it(story: Story) -> None:
+    """Alice was told that two have it: bob has, on both of his devices, and carol has not."""
+    story.people["laptop"] = Actor("laptop", account="bob")
+    story.hold("laptop", [story.first, story.second])
+    assert story.violated() == []
+    story.hold("carol", [story.first])
+    assert set(story.violated()) == {"convergence", "nothing-acknowledged-lost"}
+
+
+async def test_lines_of_two_devices_are_in_order_device_by_device(story: Story) -> None:
+    """Typed at the other device of alice, and with two people in private: neither has a place among the others."""
+    story.people["laptop"] = laptop = Actor("laptop", account="alice")
+    laptop.said.append(Said(0.5, "from the laptop", ROOM, frozenset()))
+    story.show("bob", story.say("from the laptop", 0.5))
+    story.people["alice"].said.pop()
+    assert "author-order" not in story.violated()
+    story.show("bob", story.first, boot=2)
+    story.people["bob"].seen.insert(0, story.people["bob"].seen[1]._replace(boot=2))
+    assert "author-order" in story.violated()
+
+
+@pytest.mark.parametrize("waited_s, given_up", [(HELD_WAIT_S - 1, False), (HELD_WAIT_S, True)])
+async def test_a_line_may_come_before_what_nobody_could_supply(story: Story, waited_s: float, given_up: bool) -> None:
+    bob = story.people["bob"]
+    bob.seen.reverse()
+    bob.held_since[1, story.second.id.hex()] = bob.seen[0].at_s - waited_s
+    assert ("causal-order" in story.violated()) is not given_up

@@ -102,7 +102,7 @@ def test_shrinking_keeps_what_matters_and_drops_the_rest() -> None:
     for plan in filter(fails, DRAWN):
         smaller = shrink(plan, fails, runs_max=1_000)
         assert sorted(type(step).__name__ for step in smaller.steps) == ["Crash", "Say"]
-        assert len(smaller.people) == 2
+        assert 2 <= len(smaller.people) <= 2 + len(smaller.devices)  # with a device goes its owner, who has the account
         assert len(smaller.rooms) <= 1
         assert fails(smaller)
 
@@ -122,16 +122,16 @@ def test_a_failure_is_printed_with_its_seed_and_the_command_that_repeats_it(
     monkeypatch.setattr(fuzz, "SHRINK_RUNS_MAX", 1)
     with acknowledged_before_the_commit():
         for as_json in (True, False):
-            assert fuzz.fuzz(runs=1, seed=34, json=as_json, quiet=True) == 1
+            assert fuzz.fuzz(runs=1, seed=9, json=as_json, quiet=True) == 1
     first, second, *words = capsys.readouterr().out.splitlines()
     finding, summary = json.loads(first), json.loads(second)
-    assert finding["repeat"] == "dhtchat simulate fuzz --seed 34 --runs 1"
+    assert finding["repeat"] == "dhtchat simulate fuzz --seed 9 --runs 1"
     assert finding["violations"][0].startswith("nothing-acknowledged-lost: ")
     assert finding["plan"]
     assert set(fuzz.Result.__struct_fields__) <= finding.keys()
-    assert summary["failed"] == [34]
-    assert words[0] == "seed 34 failed"
-    assert any("again with: dhtchat simulate fuzz --seed 34 --runs 1" in line for line in words)
+    assert summary["failed"] == [9]
+    assert words[0] == "seed 9 failed"
+    assert any("again with: dhtchat simulate fuzz --seed 9 --runs 1" in line for line in words)
 
 
 def test_a_search_that_finds_nothing_says_so(capsys: pytest.CaptureFixture[str]) -> None:

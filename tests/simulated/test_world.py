@@ -2,11 +2,15 @@
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 
 import pytest
 
-from dhtchat.chat.events import Ready
+from dhtchat.chat.events import ErrorShown, Ready
+from dhtchat.limits import PRESENCE_TTL_S
+from simulations.playing import CONVERGE_S
 from simulations.runner import run_scenario
 from simulations.world import EPOCH_S, Person, World
 
@@ -96,6 +100,57 @@ def test_nothing_of_a_crashed_process_gets_out() -> None:
     play(body)
 
 
+def on_disk(person: Person) -> int:
+    """Lines in the history, read from outside."""
+    (path,) = person.host.disk.glob("**/history.db")
+    with closing(sqlite3.connect(path)) as database:
+        count: int = database.execute("SELECT count(*) FROM statements").fetchone()[0]
+    return count
+
+
+def test_a_full_disk_keeps_a_line_off_it_and_off_the_screen_until_there_is_room() -> None:
+    async def body(world: World, alice: Person, bob: Person) -> None:
+        bob.host.disk_full = True
+        await alice.say(ROOM, "hello", ["bob"])
+        assert await bob.until(lambda: any(isinstance(seen.event, ErrorShown) for seen in bob.seen), within_s=10.0)
+        await asyncio.sleep(5.0)
+        assert bob.lines(ROOM) == []
+        assert on_disk(bob) == 0
+        bob.host.disk_full = False
+        assert await bob.until(lambda: bob.lines(ROOM) == ["hello"], within_s=30.0)
+
+    play(body)
+
+
+@pytest.mark.parametrize("power", [False, True])
+@pytest.mark.parametrize("done", [False, True])
+def test_a_crash_strikes_exactly_before_or_after_a_commit(done: bool, power: bool) -> None:
+    """Goal: the moments between what is heard and the disk, and between the disk and what is said about it. Nobody is told
+    anything of either, and with the next life the line is where it belongs."""
+
+    async def body(world: World, alice: Person, bob: Person) -> None:
+        crash = asyncio.ensure_future(bob.crash_at_commit(done=done, power=power))
+        await asyncio.sleep(0)
+        await alice.say(ROOM, "hello", ["bob"])
+        await crash
+        assert on_disk(bob) == done
+        assert bob.lines(ROOM) == []
+        await asyncio.sleep(1.0)
+        assert "delivered" not in states(alice)
+        await bob.restart()
+        assert await world.until(lambda: "delivered" in states(alice), within_s=120.0)
+        assert on_disk(bob) == 1
+        assert bob.lines(ROOM) == (
+            [] if done else ["hello"]
+        )  # in between it is a line to `/history`, never shown twice
+
+    play(body)
+
+
+def states(person: Person) -> set[str]:
+    return {change.state for changes in person.states().values() for change in changes}
+
+
 def test_clocks_of_hosts_may_be_wrong_and_time_still_passes_for_all() -> None:
     async def body(world: World, alice: Person, bob: Person) -> None:
         bob.host.clock.skew_s = -200.0
@@ -103,6 +158,29 @@ def test_clocks_of_hosts_may_be_wrong_and_time_still_passes_for_all() -> None:
         assert bob.host.clock.monotonic() == alice.host.clock.monotonic() == world.loop.time()
         assert alice.host.clock.wall() == EPOCH_S + world.loop.time()
         await talk(world, bob, alice, "what time is it?")
+
+    play(body)
+
+
+@pytest.mark.parametrize("hour_s", [-3_600.0, 3_600.0])
+def test_a_clock_an_hour_wrong_costs_being_found_and_nothing_else(hour_s: float) -> None:
+    """docs/threat-model.md, "The clock": beyond CLOCK_SKEW_S nobody sees such a machine online. What was said is neither
+    lost nor told twice, and with the clock right again it is found."""
+
+    async def body(world: World, alice: Person, bob: Person) -> None:
+        await talk(world, alice, bob, "before")
+        bob.host.clock.go_far_off(hour_s)
+        await asyncio.sleep(2 * PRESENCE_TTL_S)
+        assert alice.node is not None
+        assert bob.node is not None
+        assert alice.node.inspection.members()[ROOM] == {alice.node.inspection.peer}
+        await alice.say(ROOM, "meanwhile", ["bob"])
+        await asyncio.sleep(5.0)
+        bob.host.clock.far_off_s = 0.0
+        assert await bob.until(lambda: "meanwhile" in bob.lines(ROOM), within_s=CONVERGE_S)
+        await talk(world, bob, alice, "after")
+        assert bob.lines(ROOM) == ["before", "meanwhile", "after"]
+        assert alice.lines(ROOM) == ["before", "meanwhile", "after"]
 
     play(body)
 

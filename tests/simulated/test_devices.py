@@ -1,0 +1,38 @@
+"""One person on several hosts: everything reaches all of them, also what only one of them can hear."""
+
+import pytest
+
+from dhtchat.chat.events import MessageArrived
+from simulations.world import Person, World
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_private_line_reaches_a_device_that_its_author_cannot_reach(seed: int) -> None:
+    """The path between alice and bob's laptop is cut, and stays so: bob's desk has what she says, and tells the laptop. It
+    counts as delivered meanwhile, so alice would not say it again."""
+    print("seed", seed)
+    world = World(seed)
+
+    async def play() -> None:
+        await world.start_bootstrap()
+        alice, desk = await world.start_people(2, spread_s=2.0)
+        laptop = world.add_person("laptop", account=desk.name)
+        await laptop.start()
+        assert await world.until(lambda: _links(desk) == _links(laptop) == 1, within_s=120.0)
+        with world.faults.partition([alice.host.address], [laptop.host.address]):
+            await alice.say(desk.name, "hello", [desk.name, "laptop"])
+            assert await laptop.until(lambda: _texts(laptop) == ["hello"], within_s=30.0)
+            await desk.say(alice.name, "hello yourself", [alice.name, "laptop"])
+            assert await laptop.until(lambda: len(_texts(laptop)) == 2, within_s=30.0)
+        assert _texts(desk) == _texts(laptop) == ["hello", "hello yourself"]
+
+    world.run(play())
+    assert world.loop.complaints == []
+
+
+def _texts(person: Person) -> list[str]:
+    return [seen.event.text for seen in person.seen if isinstance(seen.event, MessageArrived)]
+
+
+def _links(person: Person) -> int:
+    return person.node.inspection.sizes().links if person.node is not None and person.node.is_online else 0
