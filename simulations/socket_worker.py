@@ -36,7 +36,7 @@ from dhtchat.parameters import SIM
 from dhtchat.runtime import RealClock, RealNetwork, Runtime
 
 from .findings import look_into
-from .runner import Complaints, rss_mib
+from .runner import GC_THRESHOLD, Complaints, rss_mib
 from .socket_messages import (
     PIPE_LINE_BYTES_MAX,
     Answer,
@@ -63,8 +63,6 @@ from .world import PASSWORD, raise_file_limit
 
 SHOWN_EVERY_S = 0.05
 """What came to the screens is told in bundles."""
-GC_THRESHOLD = 50_000
-"""Young objects before the collector looks: with many nodes in a process its default, 700, is a tenth of all time."""
 
 
 class HostNetwork(RealNetwork):

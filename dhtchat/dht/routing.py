@@ -365,6 +365,8 @@ class Silence:
 
     def sift(self, contacts: list[Contact], now_s: float) -> tuple[list[Contact], list[Contact]]:
         """Those worth asking, and the others."""
+        if not self._strikes:
+            return contacts, []
         shunned = [c for c in contacts if c in self._strikes and not self.is_worth_asking(c, now_s)]
         return [c for c in contacts if c not in shunned] if shunned else contacts, shunned
 
