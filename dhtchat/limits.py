@@ -157,7 +157,7 @@ TABLE_REFRESH_S: Final = 600
 BOOTSTRAP_TRIES: Final = 5
 """Tries of the first hello to an address that a user named: on a bad line nothing else can be tried instead."""
 SELF_LOOKUP_FIRST_S: Final = 1.0
-"""From joining to the second search for our own id; the pause doubles each time up to TABLE_REFRESH_S. Our guess."""
+"""From joining to the second search for our own id; the pause grows threefold each time up to TABLE_REFRESH_S. Our guess."""
 JOIN_SEARCHES_MAX: Final = 3
 """Buckets a newcomer looks into once, the nearest first: searches end in the wrong place where few live and none of them
 knows the few beside them. The paper has it look into all, which made joining 500 nodes cost three times as much."""

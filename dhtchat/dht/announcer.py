@@ -70,6 +70,8 @@ class Announcement:
         self.slot = slot
         self.make = make
         self.refresh_s = refresh_s
+        self.record: SoftRecord | None = None
+        """As it was published last."""
         self.holders: tuple[Contact, ...] = ()
         """Who stored it last time: told first, and without a search, when it is gone."""
         self.direct_left = 0
@@ -125,9 +127,11 @@ class Announcer:
         self._schedule.put(slot, now_s + self._jitter(announcement.refresh_s))
         return announcement
 
-    def published(self, announcement: Announcement, holders: tuple[Contact, ...], now_s: float) -> None:
+    def published(
+        self, announcement: Announcement, record: SoftRecord, holders: tuple[Contact, ...], now_s: float
+    ) -> None:
         """Who holds it now, after a search. When that is nobody, soon again."""
-        announcement.holders = holders
+        announcement.record, announcement.holders = record, holders
         announcement.direct_left = ANNOUNCE_DIRECT_MAX if len(holders) >= SOFT_REPLICAS - 1 else 0
         if not holders and self.is_current(announcement):
             self._schedule.hasten(announcement.slot, now_s + self._jitter(ANNOUNCE_RETRY_S))

@@ -388,7 +388,7 @@ class DhtNode:
                     async with asyncio.timeout(self._runtime.jitter(delay_s)):
                         await self._joined.wait()
                         continue
-                delay_s = min(4 * delay_s, TABLE_REFRESH_S)
+                delay_s = min(3 * delay_s, TABLE_REFRESH_S)
                 await self._server.crawl(self.node_id, self._parameters.k)
                 router = self._protocol.router
                 buckets = router.buckets_beside_ours() if joined else router.lonely_buckets()

@@ -32,7 +32,8 @@ class Placer:
             report, outcomes = await self._replicas.put(record, depth=depth, lives=depth)
             newest_sequence = max(newest_sequence, report.newest_sequence)
             if _has_split(outcomes) and depth + 1 < too_deep:
-                announcement.copies.add(depth)
+                if any(outcome.holds for outcome in outcomes):
+                    announcement.copies.add(depth)
                 depth = min(await self._deeper(record, depth, search=cold), too_deep - 1)
                 cold = False
             elif depth and _is_no_node(outcomes):

@@ -143,9 +143,19 @@ class LocalReplica(Protocol):
         """Leaves below a node of a tree that has split; None when it has not, or is none."""
 
     def offer(
-        self, key: RecordKey, raw: bytes, remaining_s: float | None, *, depth: int = 0, lives: int = 0
+        self,
+        key: RecordKey,
+        raw: bytes,
+        remaining_s: float | None,
+        *,
+        depth: int = 0,
+        lives: int = 0,
+        giver: bytes | None = None,
     ) -> "Kept | asyncio.Future[Kept] | None":
-        """At once, after an adoption, or None when too many wait already."""
+        """At once, after an adoption, or None when too many wait already. `giver`: who asks, by its node key."""
+
+    def touch(self, key: RecordKey, entry_id: bytes, gist: bytes, giver: bytes) -> tuple[Kept, Standing]:
+        """Keep an entry alive that `giver` has stored."""
 
     def standing(self, key: RecordKey, raw: bytes) -> Standing:
         """How a record that was just offered stands in its tree."""
@@ -620,6 +630,11 @@ class DhtProtocol(KademliaProtocol):
         answer = await self._call(contact, request, wire.Stored, tries=tries)
         return Kept(answer.verdict, answer.reason, answer.sequence), Standing(answer.split, answer.edge)
 
+    async def call_touch(self, contact: Contact, key: RecordKey, entry_id: bytes, gist: bytes) -> tuple[Kept, Standing]:
+        """Whether it has kept an entry alive that we stored there."""
+        answer = await self._call(contact, wire.Touch(key, entry_id, gist), wire.Stored)
+        return Kept(answer.verdict, answer.reason, answer.sequence), Standing(answer.split, answer.edge)
+
     async def call_find_claims(self, contact: Contact, key: RecordKey, *, quick: bool = False) -> ClaimsFound:
         """The claims it holds, in its order. `quick`: one try, and no blame."""
         tries = 1 if quick else None
@@ -720,6 +735,8 @@ class DhtProtocol(KademliaProtocol):
                 answer = self.rpc_find_entries(RecordKey(key), kind, after) or self.rpc_find_node(key, asked)
             case wire.Store():
                 answer = self.rpc_store(request, asked)
+            case wire.Touch():
+                answer = self.rpc_touch(request, asked)
             case _:
                 raise AssertionError(f"nobody answers {type(request).__name__}")
         return 0 if answer is None else self._send_answer(asked, answer)
@@ -786,7 +803,12 @@ class DhtProtocol(KademliaProtocol):
         kept = None
         if len(self._serving) < REQUESTS_SERVED_MAX:
             kept = self.replica.offer(
-                RecordKey(request.key), request.record, remaining_s, depth=request.depth, lives=request.lives
+                RecordKey(request.key),
+                request.record,
+                remaining_s,
+                depth=request.depth,
+                lives=request.lives,
+                giver=asked.asker,
             )
         if kept is None:
             self.statistics["busy"] += 1
@@ -796,6 +818,13 @@ class DhtProtocol(KademliaProtocol):
         self._serving[serving] = None
         kept.add_done_callback(lambda done: self._answer_store(asked, done))
         return None
+
+    def rpc_touch(self, request: wire.Touch, asked: Asked) -> wire.Answer:
+        assert self.replica is not None
+        if asked.unproved_bytes is not None:
+            return wire.Refused(wire.Refusal.UNPROVED)
+        kept, standing = self.replica.touch(RecordKey(request.key), request.entry, request.gist, asked.asker)
+        return wire.Stored(*kept, *standing)
 
     def _answer_store(self, asked: Asked, done: "asyncio.Future[Kept]") -> None:
         self._serving.pop((asked.asker, asked.message_id), None)

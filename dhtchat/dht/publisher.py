@@ -90,26 +90,29 @@ class Publisher:
             pass  # whoever did not hear it sees the record die by itself
 
     async def _publish(self, announcement: Announcement) -> None:
+        if await self._touch(announcement):
+            return
         record = self._make(announcement)
         self.on_published(record)
-        if await self._repeat(announcement, record):
-            return
         report, outcomes = await self._put(announcement, record)
         # A replica that knows a later one of ours, from an earlier run with a faster clock, hides what we say now.
         if self._announcer.learn_sequence(report.newest_sequence, self._runtime.clock.wall()):
             if not self._announcer.is_current(announcement):
                 return
-            _, outcomes = await self._put(announcement, self._make(announcement))
-        self._announcer.published(announcement, self._holders(outcomes), self._now_s())
+            record = self._make(announcement)
+            _, outcomes = await self._put(announcement, record)
+        self._announcer.published(announcement, record, self._holders(outcomes), self._now_s())
 
-    async def _repeat(self, announcement: Announcement, record: SoftRecord) -> bool:
-        """A refresh without a search: at those who hold it, where it lives. Whether that was enough."""
-        depth = announcement.depth
-        if announcement.direct_left <= 0 or depth is None:
+    async def _touch(self, announcement: Announcement) -> bool:
+        """A refresh without a search and without a new signature: those who hold it keep it alive, where it lives. Whether
+        that was enough; else it is published anew."""
+        record, depth = announcement.record, announcement.depth
+        if announcement.direct_left <= 0 or record is None or depth is None:
             return False
+        self.on_published(record)
         key = place_of(record, depth)
         assert key is not None
-        outcomes = await self._replicas.store_at_all(announcement.holders, key, record.raw, depth=depth, lives=depth)
+        outcomes = await self._replicas.touch_at_all(announcement.holders, key, record)
         if not all(outcome.holds and not outcome.standing.split for outcome in outcomes):
             return False
         announcement.direct_left -= 1

@@ -56,16 +56,29 @@ class OwnReplica:
             else self._storage.standing(key, cast(SoftRecord, record))
         )
 
+    def touch(self, key: RecordKey, entry_id: bytes, gist: bytes, giver: bytes) -> tuple[Kept, Standing]:
+        """Keep an entry alive for the node that published it here."""
+        return self._storage.touch(key, entry_id, gist, giver)
+
     def offer(
-        self, key: RecordKey, raw: bytes, remaining_s: float | None = None, *, depth: int = 0, lives: int = 0
+        self,
+        key: RecordKey,
+        raw: bytes,
+        remaining_s: float | None = None,
+        *,
+        depth: int = 0,
+        lives: int = 0,
+        giver: bytes | None = None,
     ) -> "Kept | asyncio.Future[Kept] | None":
         """What becomes of a record: known at once, once the vote is fixed, or None when too many stores wait for that.
-        `depth`, `lives`: see `wire.Store`."""
+        `depth`, `lives`: see `wire.Store`. `giver`: node key of who asks, be it to publish or to hand on."""
         record = self._opener.open(raw)
         if record is None:
             return Kept(Verdict.REFUSED, Reason.MALFORMED, 0)
         if not is_durable(record):
-            return self._offer_entry(key, cast(SoftRecord, record), remaining_s, depth=depth, lives=max(depth, lives))
+            publisher = giver if remaining_s is None else None
+            soft, lives = cast(SoftRecord, record), max(depth, lives)
+            return self._offer_entry(key, soft, remaining_s, depth=depth, lives=lives, giver=publisher)
         judgement = judge(record, None, key=key, now_s=self._clock.wall(), parameters=self._parameters)
         if not judgement.accepted:
             return Kept(Verdict.REFUSED, judgement.reason, 0)
@@ -75,7 +88,14 @@ class OwnReplica:
         return answer.result() if answer.done() and not answer.cancelled() else answer
 
     def _offer_entry(
-        self, key: RecordKey, record: SoftRecord, remaining_s: float | None, *, depth: int, lives: int
+        self,
+        key: RecordKey,
+        record: SoftRecord,
+        remaining_s: float | None,
+        *,
+        depth: int,
+        lives: int,
+        giver: bytes | None,
     ) -> Kept | None:
         new = not self._storage.knows(key)
         if new and depth:
@@ -83,6 +103,7 @@ class OwnReplica:
                 return Kept(Verdict.REFUSED, Reason.NO_NODE, 0)
             if self._trees.is_busy():
                 return None
-        kept = self._storage.offer_entry(key, record, remaining_s, depth=depth, lives=lives, hidden=new and depth > 0)
+        hidden = new and depth > 0
+        kept = self._storage.offer_entry(key, record, remaining_s, depth=depth, lives=lives, hidden=hidden, giver=giver)
         self._trees.look_into(key, record, depth, lives, new=new)
         return kept

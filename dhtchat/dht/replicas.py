@@ -228,6 +228,20 @@ class Replicas:
             ]
         return [task.result() for task in tasks]
 
+    async def touch_at_all(self, contacts: tuple[Contact, ...], key: RecordKey, record: SoftRecord) -> list[Outcome]:
+        """Have those who hold what we gave them keep it alive."""
+        entry_id, gist = record.body.entry_id(record.key), wire.gist_of([record.digest])
+
+        async def touch(contact: Contact) -> Outcome:
+            try:
+                return Outcome(contact, *await self._protocol.call_touch(contact, key, entry_id, gist))
+            except NetworkTrouble:
+                return Outcome(contact, None)
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(touch(contact)) for contact in contacts]
+        return [task.result() for task in tasks]
+
     async def put(
         self, record: Record, *, depth: int = 0, lives: int = 0, tries: int | None = None
     ) -> tuple[PutReport, list[Outcome]]:

@@ -21,6 +21,7 @@ from typing import Final, NamedTuple, cast
 
 from kademlia.storage import IStorage
 
+from dhtchat.dht.wire import gist_of
 from dhtchat.errors import BadSignature, DamagedFile, MalformedRecord
 from dhtchat.ids import RecordKey
 from dhtchat.limits import (
@@ -97,14 +98,26 @@ class HeldEntry(NamedTuple):
 class _Entry:
     """A soft record on the shelf."""
 
-    __slots__ = ("dies_at_s", "item", "lives", "received_at_s", "record")
+    __slots__ = ("dies_at_s", "giver", "item", "lives", "received_at_s", "record")
 
-    def __init__(self, record: SoftRecord, received_at_s: float, dies_at_s: float, lives: int = 0) -> None:
+    def __init__(
+        self,
+        record: SoftRecord,
+        received_at_s: float,
+        dies_at_s: float,
+        lives: int = 0,
+        giver: bytes | None = None,
+    ) -> None:
         self.record = record
         self.received_at_s = received_at_s
         self.dies_at_s = dies_at_s
         self.lives = lives
+        self.giver = giver
+        """Node key of who published it here, and may keep it alive; None when it was handed on."""
         self.item = item_of(record)
+
+    def is_from(self, giver: bytes | None) -> bool:
+        return giver is not None and self.giver == giver
 
 
 class _Memory(NamedTuple):
@@ -241,9 +254,10 @@ class RecordStorage(IStorage):
         depth: int = 0,
         lives: int = 0,
         hidden: bool = False,
+        giver: bytes | None = None,
     ) -> Kept:
         """Keep it if it may be kept. `remaining_s`: the life that was left where it comes from. `depth`, `lives`: see
-        `wire.Store`. `hidden`: a set that is new with it is not served until `reveal`."""
+        `wire.Store`. `hidden`: a set that is new with it is not served until `reveal`. `giver`: the node that publishes it."""
         now_s = self._clock.wall()
         self._sweep_now_and_then(now_s)
         shelf = self._sets.get(key) or _EntrySet(depth, self._clock.monotonic())
@@ -261,6 +275,9 @@ class RecordStorage(IStorage):
         body = record.body
         shelf.touched_at_s = now_s
         dies_at_s = dies_at(body.issued_at_s, body.ttl_s, now_s, remaining_s)
+        if existing and judgement.verdict is Verdict.SAME and existing.is_from(giver):
+            self._prolong(existing, now_s)
+            return Kept(Verdict.SAME, Reason.NONE, body.sequence)
         if existing and judgement.verdict is Verdict.SAME:
             # The same bytes again, perhaps from their owner after a hand-off: no longer than from the first receipt.
             first_s = dies_at(body.issued_at_s, body.ttl_s, existing.received_at_s)
@@ -280,13 +297,38 @@ class RecordStorage(IStorage):
         self._sets[key] = shelf
         self._account_for([existing.record] if existing else (), -1)
         self._account_for([record], +1)
-        shelf.put(entry_id, _Entry(record, now_s, dies_at_s, lives))
+        shelf.put(entry_id, _Entry(record, now_s, dies_at_s, lives, giver))
         until_s = max(memory.until_s, forgotten_at(body.issued_at_s, body.ttl_s))
         self._memories += entry_id not in shelf.memories
         shelf.memories[entry_id] = _Memory(body.sequence, until_s)
         if shelf.split:
             self._dismiss_spokesmen(shelf, now_s)
         return Kept(judgement.verdict, Reason.NONE, body.sequence)
+
+    def touch(self, key: RecordKey, entry_id: bytes, gist: bytes, giver: bytes) -> tuple[Kept, Standing]:
+        """Keep an entry alive as if it had been stored anew, for the node that published it here; not beyond issued + ttl
+        + skew. `gist`: of this version. What is left over from before a split shall end."""
+        now_s = self._clock.wall()
+        shelf = self._sets.get(key)
+        entry = self._alive(shelf, entry_id, now_s) if shelf else None
+        sequence = entry.record.body.sequence if entry else 0
+        left_over = shelf is not None and entry is not None and shelf.split and entry.lives <= shelf.depth
+        if (
+            shelf is None
+            or entry is None
+            or left_over
+            or not entry.is_from(giver)
+            or gist_of([entry.record.digest]) != gist
+        ):
+            return self._refused(Reason.NOT_HELD, sequence), Standing()
+        shelf.touched_at_s = now_s
+        self._prolong(entry, now_s)
+        return Kept(Verdict.SAME, Reason.NONE, sequence), self.standing(key, entry.record)
+
+    def _prolong(self, entry: _Entry, now_s: float) -> None:
+        body = entry.record.body
+        entry.received_at_s = now_s
+        entry.dies_at_s = dies_at(body.issued_at_s, body.ttl_s, now_s)
 
     def entries(self, key: RecordKey, kind: str, after: bytes = b"") -> Iterator[HeldEntry]:
         """Those alive behind the entry id `after`, by entry id. Tombstones too: readers hide older copies with them. Of a

@@ -118,6 +118,15 @@ class Store(Request, frozen=True, tag="store"):
     lives: Depth = 0
 
 
+class Touch(Request, frozen=True, tag="touch"):
+    """Keep the entry that I gave you alive, as if I had stored it anew: the one with this id in this set, in the version
+    with this `gist_of` its digest. Answered by `Stored`."""
+
+    key: Target
+    entry: EntryCursor
+    gist: Annotated[bytes, Meta(min_length=GIST_BYTES, max_length=GIST_BYTES)]
+
+
 class Leaving(Request, frozen=True, tag="leaving"):
     """I shall not answer from now on. Not answered; who gets it asks once whether it is true."""
 
@@ -221,6 +230,7 @@ ANSWER_TO: Final[dict[type[Request], type[Answer]]] = {
     FindClaims: Claims,
     FindEntries: Entries,
     Store: Stored,
+    Touch: Stored,
 }
 
 
@@ -244,8 +254,8 @@ class Frame(NamedTuple):
     message: Message | None
 
 
-_request_decoder: Final = msgspec.msgpack.Decoder(Ping | FindNode | FindClaims | FindEntries | Store | Leaving)
-_answers: Final[tuple[type[Answer], ...]] = (*ANSWER_TO.values(), Greeting)
+_request_decoder: Final = msgspec.msgpack.Decoder(Ping | FindNode | FindClaims | FindEntries | Store | Touch | Leaving)
+_answers: Final[tuple[type[Answer], ...]] = (*dict.fromkeys(ANSWER_TO.values()), Greeting)
 _answer_decoders: Final[dict[type[Answer], msgspec.msgpack.Decoder[Any]]] = {
     answer: msgspec.msgpack.Decoder(answer | Nodes | Refused if answer in (Claims, Entries) else answer | Refused)
     for answer in _answers

@@ -44,6 +44,8 @@ class Reason(StrEnum):
     """Said by the storage: this node of a tree has split, the record lives further down."""
     NO_NODE = "no-node"
     """Said by the storage: the tree does not reach down to here, the record lives further up."""
+    NOT_HELD = "not-held"
+    """Said by the storage: what is to be kept alive is not there, or did not come from who asks."""
     FULL = "full"
     """Said by the storage, not by `judge`: no room for this owner, key or network."""
     MALFORMED = "malformed"

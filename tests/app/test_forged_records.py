@@ -319,9 +319,19 @@ class LyingReplica:
         return ("00", "ff")
 
     def offer(
-        self, key: RecordKey, raw: bytes, remaining_s: float | None = None, *, depth: int = 0, lives: int = 0
+        self,
+        key: RecordKey,
+        raw: bytes,
+        remaining_s: float | None = None,
+        *,
+        depth: int = 0,
+        lives: int = 0,
+        giver: bytes | None = None,
     ) -> Kept:
         return Kept(Verdict.NEW, Reason.NONE, 2**60)
+
+    def touch(self, key: RecordKey, entry_id: bytes, gist: bytes, giver: bytes) -> tuple[Kept, Standing]:
+        return Kept(Verdict.SAME, Reason.NONE, 2**60), Standing(split=True, edge=True)
 
     def standing(self, key: RecordKey, raw: bytes) -> Standing:
         return Standing(split=True, edge=True)

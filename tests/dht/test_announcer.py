@@ -12,6 +12,7 @@ from dhtchat.limits import ANNOUNCE_RETRY_S, SEQUENCE_LEAD_S_MAX
 from dhtchat.records.kinds import SoftRecord
 from tests.dht.support import key_of, presence
 
+RECORD = presence(key_of(1), 1, 100)
 HOLDER = Contact(NodeId(bytes(20)), Endpoint("127.0.0.1", 1))
 
 
@@ -66,9 +67,9 @@ def test_what_reached_nobody_is_tried_again_soon() -> None:
     machine.keep("presence", make, 40.0, now_s=0.0)
     first = machine.pop_due(0.0)
     assert first is not None
-    machine.published(first, (), 1.0)
+    machine.published(first, RECORD, (), 1.0)
     assert machine.next_s() == 1.0 + ANNOUNCE_RETRY_S
-    machine.published(first, (HOLDER,), 1.0)
+    machine.published(first, RECORD, (HOLDER,), 1.0)
     assert first.holders == (HOLDER,)
 
 
@@ -77,14 +78,14 @@ def test_the_same_slot_again_replaces_and_remembers_who_holds_it() -> None:
     machine.keep("presence", make, 40.0, now_s=0.0)
     first = machine.pop_due(0.0)
     assert first is not None
-    machine.published(first, (HOLDER,), 0.0)
+    machine.published(first, RECORD, (HOLDER,), 0.0)
     machine.keep("presence", make, 40.0, now_s=5.0)
     second = machine.pop_due(5.0)
     assert second is not None
     assert not machine.is_current(first)
     assert machine.is_current(second)
     assert second.holders == (HOLDER,)
-    machine.published(first, (), 5.0)  # a late report on what was replaced
+    machine.published(first, RECORD, (), 5.0)  # a late report on what was replaced
     assert machine.next_s() == 45.0
 
 
@@ -94,7 +95,7 @@ def test_what_is_dropped_is_never_due_again() -> None:
     dropped = machine.drop("presence")
     assert isinstance(dropped, Announcement)
     assert machine.drop("presence") is None
-    machine.published(dropped, (), 0.0)
+    machine.published(dropped, RECORD, (), 0.0)
     machine.hurry(0.0)
     assert machine.next_s() is None
 

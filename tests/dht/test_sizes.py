@@ -13,6 +13,7 @@ from dhtchat.limits import (
     DATAGRAM_ID_BYTES,
     ENTRY_ID_BYTES_MAX,
     FIND_REPLY_CONTACTS_MAX,
+    GIST_BYTES,
     HELLO_BYTES,
     NODE_ID_BYTES,
     PADDED_QUESTION_BYTES,
@@ -43,6 +44,7 @@ REQUESTS: list[wire.Request] = [
     wire.FindClaims(NODE, 3),
     wire.FindEntries(NODE, "x" * 16, bytes(ENTRY_ID_BYTES_MAX)),
     wire.Store(NODE, RECORD, LONGEST_MS, TREE_DEPTH_MAX, TREE_DEPTH_MAX),
+    wire.Touch(NODE, bytes(ENTRY_ID_BYTES_MAX), bytes(GIST_BYTES)),
     wire.Leaving(),
 ]
 ANSWERS: list[wire.Answer] = [
@@ -51,6 +53,13 @@ ANSWERS: list[wire.Answer] = [
     wire.Nodes([pack_contact(contact_at(ALICE.public, V6))] * FIND_REPLY_CONTACTS_MAX),
     wire.Claims(False, 4, [bytes(PAGE_BYTES_MAX // 2 - 3)] * 2),
     wire.Entries([wire.Entry(bytes(PAGE_BYTES_MAX // 8 - 8), LONGEST_MS)] * 8, bytes(ENTRY_ID_BYTES_MAX), True),
+    wire.Entries(
+        [wire.Entry(bytes((PAGE_BYTES_MAX - GIST_BYTES - 2) // 8 - 8), LONGEST_MS)] * 8,
+        bytes(ENTRY_ID_BYTES_MAX),
+        True,
+        (),
+        bytes(GIST_BYTES),
+    ),
     wire.Entries([], bytes(ENTRY_ID_BYTES_MAX), True, ("f" * TREE_NAME_DIGITS,) * BELOW_MAX),
     wire.Stored(Verdict.REFUSED, Reason.FROM_THE_FUTURE, 2**62, True, True),
     *map(wire.Refused, wire.Refusal),
