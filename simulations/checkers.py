@@ -119,14 +119,27 @@ def nothing_forged(evidence: Evidence) -> Iterator[str]:
                 yield f"{person.name}: {event.sender} never said {event.text!r}"
 
 
+def _given_up_at_s(person: Player) -> frozenset[float]:
+    """When lines came out that had been seen waiting for others for so long that the protocol gives up on those; with each
+    come those that it follows and that wait as well."""
+    return frozenset(
+        seen.at_s
+        for seen in person.messages()
+        if isinstance(seen.event, MessageArrived)
+        and seen.at_s - person.held_since.get((seen.boot, seen.event.id), math.inf) >= HELD_WAIT_S
+    )
+
+
 def author_order(evidence: Evidence) -> Iterator[str]:
-    """Within one life of a screen, the lines typed at each device in one talk come in the order of typing."""
+    """Within one life of a screen, the lines typed at each device in one talk come in the order of typing, unless a later
+    one was shown because an earlier one had been given up on."""
     order = {
         (author.account, said.target if said.target.startswith("#") else "", said.text): (author.name, number)
         for author in evidence.world.people.values()
         for number, said in enumerate(author.said)
     }
     for person in evidence.world.people.values():
+        given_up_at_s = _given_up_at_s(person)
         last: dict[tuple[int, str, str | None, str | None], int] = {}
         for seen in person.messages():
             event = seen.event
@@ -137,21 +150,20 @@ def author_order(evidence: Evidence) -> Iterator[str]:
                 key = (seen.boot, device, event.room, event.recipient)
                 if number < last.get(key, -1):
                     yield f"{person.name}: {event.sender}'s {event.text!r} came after a later line"
-                last[key] = max(number, last.get(key, -1))
+                if seen.at_s not in given_up_at_s:
+                    last[key] = max(number, last.get(key, -1))
 
 
 def causal_order(evidence: Evidence) -> Iterator[str]:
-    """Nothing is shown before what its author had seen, where both are shown in one life of a screen, unless it was seen
-    waiting for so long that nobody is expected to have the other, or came out together with such a line."""
+    """Nothing is shown before what its author had seen, where both are shown in one life of a screen, unless that had
+    been given up on."""
     for person in evidence.world.people.values():
         position: dict[tuple[int, str], int] = {}
-        given_up_at_s: set[float] = set()
+        given_up_at_s = _given_up_at_s(person)
         shown: list[Seen] = person.messages()
         for number, seen in enumerate(shown):
             assert isinstance(seen.event, MessageArrived)
             position.setdefault((seen.boot, seen.event.id), number)
-            if seen.at_s - person.held_since.get((seen.boot, seen.event.id), math.inf) >= HELD_WAIT_S:
-                given_up_at_s.add(seen.at_s)
         for number, seen in enumerate(shown):
             assert isinstance(seen.event, MessageArrived)
             statement = evidence.everything.get(bytes.fromhex(seen.event.id))
