@@ -382,6 +382,8 @@ assert 7 * MAILBOX_REFRESH_S <= SOFT_TTL_S_MAX
 MAIL_STORES_OPEN_MAX: Final = 4
 MAIL_FETCHES_OPEN_MAX: Final = 16
 """Items stored (at all replicas each) and fetched (from one each) at the same time."""
+MAIL_FAILURES_MAX: Final = 8
+"""Items that a replica says it has and does not give, before it is asked for no more. Our guess."""
 LIST_PAGES_MAX: Final = 128
 """Pages of an index that one reader asks one replica for: a full mailbox with its receipts takes 45."""
 MAIL_LOOK_S: Final = 30.0

@@ -49,6 +49,7 @@ from dhtchat.limits import (
     BOOT_ID_BYTES,
     DATAGRAM_ID_BYTES,
     FIND_REPLY_CONTACTS_MAX,
+    LIST_PAGES_MAX,
     LOOKUP_SLOW_MIN_S,
     NETWORK_TAG_BYTES,
     PADDED_QUESTION_BYTES,
@@ -132,6 +133,9 @@ class LocalReplica(Protocol):
 
     def entries(self, key: RecordKey, kind: str, after: bytes) -> Iterable[HeldEntry]:
         """Those behind `after`, by entry id."""
+
+    def index(self, key: RecordKey, after: bytes) -> Iterable[tuple[bytes, int]]:
+        """Id and sequence number of all of a set behind an entry id."""
 
     def below(self, key: RecordKey) -> tuple[str, ...] | None:
         """Leaves below a node of a tree that has split; None when it has not, or is none."""
@@ -644,6 +648,25 @@ class DhtProtocol(KademliaProtocol):
         assert first is not None
         return EntriesFound(held[:SET_ENTRIES_MAX], (), first.split, first.below)
 
+    async def call_list_entries(self, contact: Contact, key: RecordKey) -> dict[bytes, int]:
+        """The ids of all entries it holds of a set, with their sequence numbers; as many as an honest replica can have."""
+        held: dict[bytes, int] = {}
+        after = b""
+        for _ in range(LIST_PAGES_MAX):
+            answer = await self._call(contact, wire.ListEntries(key, after), wire.Listed)
+            held |= {listed.entry: listed.sequence for listed in answer.entries}
+            if answer.following <= after or len(held) >= SET_ENTRIES_MAX:
+                break
+            after = answer.following
+        return held
+
+    async def call_entry(self, contact: Contact, key: RecordKey, kind: str, entry_id: bytes) -> bytes | None:
+        """One entry of a set, unverified; None when it has not got it."""
+        before = max(0, int.from_bytes(entry_id, "big") - 1).to_bytes(len(entry_id), "big")
+        answer = await self._question(contact, wire.FindEntries(key, kind, before), wire.Entries)
+        entries = answer.entries if isinstance(answer, wire.Entries) else []
+        return entries[0].record if entries else None
+
     async def call_hello(
         self, endpoint: Endpoint, *, pinned: bytes | None = None, tries: int = RPC_TRIES
     ) -> HelloAnswer:
@@ -705,6 +728,8 @@ class DhtProtocol(KademliaProtocol):
                 answer = self.rpc_find_entries(RecordKey(key), kind, after) or self.rpc_find_node(key, asked)
             case wire.Store():
                 answer = self.rpc_store(request, asked)
+            case wire.ListEntries(key=key, after=after):
+                answer = self.rpc_list_entries(RecordKey(key), after)
             case _:
                 raise AssertionError(f"nobody answers {type(request).__name__}")
         return 0 if answer is None else self._send_answer(asked, answer)
@@ -751,6 +776,18 @@ class DhtProtocol(KademliaProtocol):
             page.append(entry)
             last = held.record.body.entry_id(held.record.key)
         return wire.Entries(page, b"", split, named) if page or after or split else None
+
+    def rpc_list_entries(self, key: RecordKey, after: bytes) -> wire.Answer:
+        assert self.replica is not None
+        page: list[wire.ListedEntry] = []
+        room = PAGE_BYTES_MAX
+        for entry_id, sequence in self.replica.index(key, after):
+            entry = wire.ListedEntry(entry_id, sequence)
+            room -= wire.encoded_size(entry)
+            if room < 0:
+                return wire.Listed(page, page[-1].entry)
+            page.append(entry)
+        return wire.Listed(page, b"")
 
     def rpc_store(self, request: wire.Store, asked: Asked) -> wire.Answer | None:
         """The answer; None when it comes later, or when this is a repetition of a request that is being served."""

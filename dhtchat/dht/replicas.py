@@ -18,7 +18,7 @@ from dhtchat.dht.opener import RecordOpener
 from dhtchat.dht.protocol import ClaimsFound, Declined, DhtProtocol
 from dhtchat.dht.replica import OwnReplica
 from dhtchat.dht.sets import NodeMerge, NodeReading, SetReading
-from dhtchat.dht.storage import HeldEntry, Kept, Standing, claim_of
+from dhtchat.dht.storage import HeldEntry, Kept, Mortal, Standing, claim_of
 from dhtchat.dht.tending import Votes
 from dhtchat.dht.wire import MS_PER_S
 from dhtchat.errors import NetworkTrouble
@@ -416,6 +416,41 @@ class Replicas:
     def _claim_repairs(self, tally: Tally, claim: bytes) -> list[Repair]:
         return [Repair(contact, tally.best[claim], None) for contact in tally.lacking(claim)]
 
+    async def even_out(self, key: RecordKey, held: Callable[[RecordKey], list[Mortal]]) -> int:
+        """Give the other replicas of a mailbox what they lack of what we hold, in our order. How many replicas answered."""
+        replicas = await self.nearest(key, SOFT_REPLICAS)
+        answered = 0
+        for contact in replicas.contacts:
+            if self.is_us(contact):
+                answered += 1
+                continue
+            try:
+                theirs = await self._protocol.call_list_entries(contact, key)
+            except NetworkTrouble:
+                continue
+            answered += 1
+            given = 0
+            for record, dies_at_s, *_ in held(key):
+                body = cast(SoftRecord, record).body
+                if theirs.get(body.entry_id(record.key), -1) >= body.sequence or dies_at_s is None:
+                    continue
+                if given >= REPAIRS_PER_READ_MAX or (contact.node_id, record.digest) in self._repaired:
+                    continue  # the rest next time; what it did not keep before, it had its reasons
+                remaining_s = dies_at_s - self._runtime.clock.wall()
+                outcome = await self.store(contact, key, record.raw, remaining_s)
+                if outcome.kept is None:
+                    break
+                given += 1
+                if not outcome.holds:
+                    self._remember_repair(contact, record)
+                self._protocol.statistics["repaired"] += outcome.holds
+        return answered
+
+    def _remember_repair(self, contact: Contact, record: Record) -> None:
+        self._repaired[contact.node_id, record.digest] = None
+        if len(self._repaired) > REPAIRS_REMEMBERED_MAX:
+            self._repaired.popitem(last=False)
+
     def _repair(self, key: RecordKey, repairs: list[Repair], *, again: bool) -> None:
         """In the background, and bounded. Readers, who come often, give each replica each version once (`again` False):
         if it did not keep it, it had its reasons."""
@@ -423,9 +458,7 @@ class Replicas:
             done = (repair.contact.node_id, repair.record.digest)
             if self._repairs_open >= REPAIRS_OPEN_MAX or (done in self._repaired and not again):
                 continue
-            self._repaired[done] = None
-            if len(self._repaired) > REPAIRS_REMEMBERED_MAX:
-                self._repaired.popitem(last=False)
+            self._remember_repair(repair.contact, repair.record)
             self._repairs_open += 1
             self._spawn(self._give(key, repair))
 

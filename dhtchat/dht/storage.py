@@ -329,6 +329,18 @@ class RecordStorage(IStorage):
             if entry.dies_at_s > now_s and kind == entry.record.body.KIND:
                 yield HeldEntry(entry.record, entry.dies_at_s - now_s)
 
+    def index(self, key: RecordKey, after: bytes = b"") -> Iterator[tuple[bytes, int]]:
+        """Id and sequence number of those alive behind an entry id, of every kind; nothing of a node of a tree that is not
+        served."""
+        now_s = self._clock.wall()
+        shelf = self._sets.get(key)
+        if shelf is None or shelf.hidden:
+            return
+        for entry_id in shelf.order[bisect.bisect_right(shelf.order, after) :]:
+            entry = shelf.entries[entry_id]
+            if entry.dies_at_s > now_s:
+                yield entry_id, entry.record.body.sequence
+
     # --- mailboxes ----------------------------------------------------------------------------------------------------
 
     @property

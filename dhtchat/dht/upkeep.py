@@ -22,6 +22,7 @@ from dhtchat.limits import (
     HANDOFF_DELAY_S,
     HANDOFF_STORES_OPEN_MAX,
     KEYS_PER_SLICE,
+    MAIL_LOOK_S,
     NEWCOMER_S,
     SETTLE_DELAY_S,
     SOFT_REPLICAS,
@@ -195,6 +196,22 @@ class Upkeep:
             self._unsettled[key] = min(2 * delay_s, UPKEEP_INTERVAL_S)
         self._looks.put(key, self._now_s() + self._runtime.jitter(delay_s))
         self._look_due.set()
+
+    async def run_mail_looks(self) -> None:
+        """Until cancelled. Mail lives for days and nobody says it again, so its replicas look after each other: whoever of the
+        nearest lacks something is given it."""
+        looks: Schedule[RecordKey] = Schedule()
+        while True:
+            await asyncio.sleep(self._runtime.jitter(MAIL_LOOK_S))
+            for key in self._storage.mail_keys():
+                if key not in looks:
+                    looks.put(key, self._now_s() + self._runtime.random.uniform(0, UPKEEP_INTERVAL_S))
+            while (due := looks.pop_due(self._now_s())) is not None:
+                if not self._storage.mortal_entries(due):
+                    continue  # it has ended; should it come again, so does its turn
+                holders = await self._replicas.even_out(due, self._storage.mortal_entries)
+                pause_s = UPKEEP_INTERVAL_S * max(1.0, holders / UPKEEP_LOOKS_PER_INTERVAL)
+                looks.put(due, self._now_s() + self._runtime.jitter(pause_s))
 
     def _now_s(self) -> float:
         return self._runtime.clock.monotonic()

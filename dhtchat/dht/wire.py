@@ -116,6 +116,13 @@ class Store(Request, frozen=True, tag="store"):
     lives: Depth = 0
 
 
+class ListEntries(Request, frozen=True, tag="list_entries"):
+    """Which entries of this set are there behind the one named `after`, of whatever kind? Answered by `Listed`."""
+
+    key: Target
+    after: EntryCursor
+
+
 class Leaving(Request, frozen=True, tag="leaving"):
     """I shall not answer from now on. Not answered; who gets it asks once whether it is true."""
 
@@ -182,6 +189,20 @@ class Entries(Answer, frozen=True, tag="entries"):
     below: Annotated[tuple[Prefix, ...], Meta(max_length=BELOW_MAX)] = ()
 
 
+class ListedEntry(_Message, frozen=True):
+    """An entry of a set by its id, and the sequence number of the version that is held."""
+
+    entry: EntryCursor
+    sequence: Annotated[int, Meta(ge=0, le=2**62)]
+
+
+class Listed(Answer, frozen=True, tag="listed"):
+    """One page. `following`: where the next one starts; empty at the end."""
+
+    entries: Annotated[list[ListedEntry], Meta(max_length=PAGE_BYTES_MAX)]
+    following: EntryCursor
+
+
 class Stored(Answer, frozen=True, tag="stored"):
     """What became of a record, and the sequence number of what is held now in its place.
 
@@ -217,6 +238,7 @@ ANSWER_TO: Final[dict[type[Request], type[Answer]]] = {
     FindClaims: Claims,
     FindEntries: Entries,
     Store: Stored,
+    ListEntries: Listed,
 }
 
 
@@ -240,7 +262,9 @@ class Frame(NamedTuple):
     message: Message | None
 
 
-_request_decoder: Final = msgspec.msgpack.Decoder(Ping | FindNode | FindClaims | FindEntries | Store | Leaving)
+_request_decoder: Final = msgspec.msgpack.Decoder(
+    Ping | FindNode | FindClaims | FindEntries | Store | ListEntries | Leaving
+)
 _answers: Final[tuple[type[Answer], ...]] = (*ANSWER_TO.values(), Greeting)
 _answer_decoders: Final[dict[type[Answer], msgspec.msgpack.Decoder[Any]]] = {
     answer: msgspec.msgpack.Decoder(answer | Nodes | Refused if answer in (Claims, Entries) else answer | Refused)
