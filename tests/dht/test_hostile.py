@@ -56,6 +56,7 @@ def some_request(source: random.Random) -> wire.Request:
             wire.FindClaims(key, source.randrange(4)),
             wire.FindEntries(key, "presence", source.randbytes(8)),
             wire.Store(key, record, source.choice([None, 5_000])),
+            wire.ListEntries(key, source.randbytes(8)),
             wire.Leaving(),
         ]
     )

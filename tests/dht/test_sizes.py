@@ -43,6 +43,7 @@ REQUESTS: list[wire.Request] = [
     wire.FindClaims(NODE, 3),
     wire.FindEntries(NODE, "x" * 16, bytes(ENTRY_ID_BYTES_MAX)),
     wire.Store(NODE, RECORD, LONGEST_MS, TREE_DEPTH_MAX, TREE_DEPTH_MAX),
+    wire.ListEntries(NODE, bytes(ENTRY_ID_BYTES_MAX)),
     wire.Leaving(),
 ]
 ANSWERS: list[wire.Answer] = [
@@ -53,6 +54,9 @@ ANSWERS: list[wire.Answer] = [
     wire.Entries([wire.Entry(bytes(PAGE_BYTES_MAX // 8 - 8), LONGEST_MS)] * 8, bytes(ENTRY_ID_BYTES_MAX), True),
     wire.Entries([], bytes(ENTRY_ID_BYTES_MAX), True, ("f" * TREE_NAME_DIGITS,) * BELOW_MAX),
     wire.Stored(Verdict.REFUSED, Reason.FROM_THE_FUTURE, 2**62, True, True),
+    wire.Listed(
+        [wire.ListedEntry(bytes(ENTRY_ID_BYTES_MAX), 2**62)] * (PAGE_BYTES_MAX // 76), bytes(ENTRY_ID_BYTES_MAX)
+    ),
     *map(wire.Refused, wire.Refusal),
 ]
 

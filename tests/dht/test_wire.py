@@ -40,6 +40,7 @@ REQUESTS: list[wire.Request] = [
     wire.Store(NODE, b"record", None),
     wire.Store(NODE, b"record", 120_000),
     wire.Store(NODE, b"record", None, 3, 5),
+    wire.ListEntries(NODE, b"cursor"),
     wire.Leaving(),
 ]
 ANSWERS: list[wire.Answer] = [
@@ -50,6 +51,7 @@ ANSWERS: list[wire.Answer] = [
     wire.Entries([wire.Entry(b"one", 5)], b"next"),
     wire.Stored(Verdict.REFUSED, Reason.STALE, 7),
     wire.Entries([], b"", True, ("0a", "0b")),
+    wire.Listed([wire.ListedEntry(b"one", 5)], b"next"),
     wire.Stored(Verdict.REFUSED, Reason.SPLIT, 0, True, True),
 ]
 EXPECTED: list[type[wire.Answer]] = [*wire.ANSWER_TO.values(), wire.Greeting]

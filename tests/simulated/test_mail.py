@@ -1,10 +1,18 @@
 """Mail in whole networks: it survives its author, half of its replicas and the death of processes, and arrives once."""
 
 import asyncio
+import random
 
 import pytest
 
 from dhtchat.chat.events import MessageArrived, StatusChanged
+from dhtchat.crypto.identity import SigningKey
+from dhtchat.dht.node import DhtNode
+from dhtchat.ids import PeerId
+from dhtchat.limits import MAIL_FROM_STRANGERS_MAX, MAIL_ITEMS_PER_BOX_MAX, MAIL_LIFE_S, SOFT_REPLICAS
+from dhtchat.parameters import SIM
+from dhtchat.records.envelope import Signed, peek_envelope, sign_body
+from dhtchat.records.mail import SEALED_PART_BYTES, Mail, mailbox_place
 from simulations.world import Person, World
 
 LINES = 20
@@ -84,6 +92,243 @@ def test_lines_to_somebody_never_seen_arrive_after_their_author_and_many_replica
 
     def _delivered(alice: Person) -> set[str]:
         return in_state(alice, "delivered")
+
+    world.run(play())
+    assert world.loop.complaints == []
+
+
+def items_in(world: World, owner: bytes) -> dict[str, set[bytes]]:
+    place = mailbox_place(PeerId(owner))
+    found = {}
+    for name, node in world.nodes.items():
+        held = {entry.record.body.entry_id(entry.record.key) for entry in node.storage.entries(place, Mail.KIND)}
+        if held:
+            found[name] = held
+    return found
+
+
+async def identity_of(person: Person) -> SigningKey:
+    assert person.node is not None
+    return person.node.account.identity
+
+
+async def befriend(alice: Person, bob: Person) -> None:
+    """Each has written to the other: they are contacts."""
+    await alice.say("bob", "hello bob", ["bob"])
+    assert await bob.until(lambda: "hello bob" in told(bob), within_s=60.0)
+    await bob.say("alice", "hello alice", ["alice"])
+    assert await alice.until(lambda: "hello alice" in told(alice), within_s=60.0)
+
+
+def junk(sender: SigningKey, box: bytes, number: int, now_s: float) -> Signed[Mail]:
+    """An item like any other, as far as a replica can see."""
+    sealed = random.Random(number).randbytes(SEALED_PART_BYTES)
+    body = Mail(box, number.to_bytes(16, "big"), sealed, 0, 1, int(now_s), MAIL_LIFE_S)
+    return sign_body(body, sender, SIM.network_id)
+
+
+def test_a_flood_by_a_thousand_strangers_does_not_keep_a_contact_out(seed: int) -> None:
+    """Bob is away, and a thousand identities fill his mailbox. What Alice writes is stored, kept and read; no replica holds
+    more than its bounds; of the rubbish nothing is shown, and it is cleared away."""
+    world = World(seed)
+    texts = [f"in spite of it {n}" for n in range(10)]
+
+    async def play() -> None:
+        await town(world, 20)
+        alice, bob = await start(world, "alice"), await start(world, "bob")
+        await befriend(alice, bob)
+        await asyncio.sleep(150.0)  # bob's next reading of his mailbox says that alice is welcome
+        box = (await identity_of(bob)).public
+        await bob.leave()
+        flooder = world.nodes["n0"]
+        now_s = alice.host.clock.wall()
+        flood = [junk(SigningKey(number.to_bytes(32, "big")), box, number, now_s) for number in range(1_000)]
+        deposits = await flooder.mail.deposit(mailbox_place(PeerId(box)), flood)
+        assert 0.9 * MAIL_FROM_STRANGERS_MAX < sum(d.enough for d in deposits) <= MAIL_FROM_STRANGERS_MAX
+        for text in texts:
+            await alice.say("bob", text, ["bob"])
+        assert await alice.until(lambda: in_state(alice, "stored") >= set(texts), within_s=60.0), in_state(
+            alice, "stored"
+        )
+        await alice.leave()
+        for name, node in world.nodes.items():
+            held = node.storage.mail_held
+            assert held[0] <= MAIL_ITEMS_PER_BOX_MAX + 10, name
+            assert held[1] == node.storage.bytes_held - _other_bytes(node)
+        await bob.start()
+        assert await bob.until(lambda: told(bob)[1:] == texts, within_s=60.0), told(bob)
+        assert await world.until(lambda: not items_in(world, box), within_s=600.0, step_s=5.0), items_in(world, box)
+        assert told(bob)[1:] == texts
+
+    world.run(play())
+    assert world.loop.complaints == []
+
+
+def _other_bytes(node: DhtNode) -> int:
+    return sum(
+        len(raw) for _, raw in node.storage if peek_envelope(raw).kind not in ("mail", "mailbox", "mail-receipt")
+    )
+
+
+def test_every_device_gets_the_mail_once_and_then_it_goes(seed: int) -> None:
+    """Bob has two devices, both away. The first one that comes back gets the mail and leaves it there; the second gets it,
+    too, without having met the first; then no replica holds it any more. Both together show nothing twice."""
+    world = World(seed)
+    texts = [f"line {n}" for n in range(5)]
+
+    async def play() -> None:
+        await town(world, 12)
+        alice = await start(world, "alice")
+        laptop = await start(world, "bob")
+        box = (await identity_of(laptop)).public
+        phone = elsewhere(world, "bob")
+        await phone.start()
+        await asyncio.sleep(20.0)
+        await laptop.leave()
+        await phone.leave()
+        await asyncio.sleep(5.0)
+        for text in texts:
+            await alice.say("bob", text, ["bob"])
+        await alice.leave()
+        await laptop.start()
+        assert await laptop.until(lambda: told(laptop) == texts, within_s=60.0)
+        await asyncio.sleep(60.0)
+        await laptop.leave()
+        assert items_in(world, box)
+        await phone.start()
+        assert await phone.until(lambda: told(phone) == texts, within_s=60.0)
+        assert await world.until(lambda: not items_in(world, box), within_s=60.0), items_in(world, box)
+        await laptop.start()
+        third = elsewhere(world, "bob", 3)
+        await third.start()
+        assert await third.until(lambda: told(third) == texts, within_s=120.0), told(third)
+        await asyncio.sleep(120.0)
+        assert told(laptop) == told(phone) == told(third) == texts
+        await alice.start()
+        assert await alice.until(lambda: in_state(alice, "delivered") == set(texts), within_s=120.0)
+
+    world.run(play())
+    assert world.loop.complaints == []
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.1, 1.0, 2.2, 2.5, 3.0])
+def test_a_killed_author_goes_on_where_it_was(seed: int, after_s: float) -> None:
+    """SIGKILL at any moment between the key press and `stored`: after the restart every line is stored, once, and arrives
+    once."""
+    world = World(seed)
+    texts = [f"line {n}" for n in range(8)]
+
+    async def play() -> None:
+        await town(world, 12)
+        assert await world.register_only("bob", "bobs-first-machine") == "registered"
+        alice = await start(world, "alice")
+        for text in texts:
+            await alice.say("bob", text, ["bob"])
+        await asyncio.sleep(after_s)
+        await alice.crash()
+        shown = set(own(alice).values())
+        stored = in_state(alice, "stored")
+        await alice.restart()
+        assert await alice.until(lambda: in_state(alice, "stored") >= shown, within_s=60.0)
+        changes = [s.event for s in alice.seen if s.boot == 2 and isinstance(s.event, StatusChanged)]
+        again = [own(alice)[change.id] for change in changes if change.state in ("queued", "stored")]
+        assert len(again) == len(set(again))
+        assert not stored & set(again), "what was stored is told again"
+        await alice.leave()
+        bob = elsewhere(world, "bob")
+        await bob.start()
+        assert await bob.until(lambda: len(told(bob)) >= len(shown), within_s=60.0)
+        await asyncio.sleep(60.0)
+        assert told(bob) == [text for text in texts if text in told(bob)]
+        assert set(told(bob)) >= shown
+
+    world.run(play())
+    assert world.loop.complaints == []
+
+
+def test_what_is_stored_survives_less_than_half_of_its_replicas_and_is_made_whole_again(seed: int) -> None:
+    """Three times three of its holders die at once, and each time the others make up for it. The author is long gone."""
+    world = World(seed)
+    texts = [f"line {n}" for n in range(6)] + ["x" * 2_000]
+
+    async def play() -> None:
+        await town(world, 30)
+        assert await world.register_only("bob", "bobs-first-machine") == "registered"
+        alice = await start(world, "alice")
+        for text in texts:
+            await alice.say("bob", text, ["bob"])
+        assert await alice.until(lambda: in_state(alice, "stored") == set(texts), within_s=60.0)
+        box = next(iter(alice.node.inspection.owed_privately())) if alice.node else b""
+        await alice.leave()
+        for _ in range(3):
+            holders = items_in(world, box)
+            everything = set().union(*holders.values())
+            assert len(everything) == 6 + 4
+            victims = world.rng.sample(sorted(holders), (len(holders) - 1) // 2)
+            for name in victims:
+                await world.kill_bare_node(name)
+            left = items_in(world, box)
+            assert set().union(*left.values()) == everything
+            await asyncio.sleep(1_200.0)
+            whole = [name for name, items in items_in(world, box).items() if items == everything]
+            assert len(whole) >= SOFT_REPLICAS - 1, items_in(world, box)
+        bob = elsewhere(world, "bob")
+        await bob.start()
+        assert await bob.until(lambda: told(bob) == texts, within_s=60.0), told(bob)
+
+    world.run(play())
+    assert world.loop.complaints == []
+
+
+def test_after_14_days_a_line_has_failed_and_is_still_delivered_when_both_meet(seed: int) -> None:
+    """Said with a reason, once, and not again after a restart."""
+    world = World(seed)
+
+    async def play() -> None:
+        await town(world, 8)
+        assert await world.register_only("bob", "bobs-first-machine") == "registered"
+        alice = await start(world, "alice")
+        await alice.say("bob", "too late", ["bob"])
+        assert await alice.until(lambda: in_state(alice, "stored") == {"too late"}, within_s=60.0)
+        await alice.leave()
+        for node_host in world.people.values():
+            node_host.host.clock.skew_s += MAIL_LIFE_S
+        await alice.start()
+        assert await alice.until(lambda: in_state(alice, "failed") == {"too late"}, within_s=60.0)
+        [failed] = [s.event for s in alice.seen if isinstance(s.event, StatusChanged) and s.event.state == "failed"]
+        assert failed.reason
+        assert "14 days" in failed.reason
+        await alice.leave()
+        await alice.start()
+        await asyncio.sleep(30.0)
+        assert len([s for s in alice.seen if isinstance(s.event, StatusChanged) and s.event.state == "failed"]) == 1
+        bob = elsewhere(world, "bob")
+        bob.host.clock.skew_s = MAIL_LIFE_S
+        await bob.start()
+        assert await bob.until(lambda: told(bob) == ["too late"], within_s=60.0)
+        assert await alice.until(lambda: in_state(alice, "delivered") == {"too late"}, within_s=60.0)
+
+    world.run(play())
+    assert world.loop.complaints == []
+
+
+def test_stored_is_not_said_while_too_few_hold_it(seed: int) -> None:
+    """Replicas that answer `full` hold nothing: the line stays queued, is tried again, and is stored once there is room."""
+    world = World(seed)
+
+    async def play() -> None:
+        await town(world, 6)
+        assert await world.register_only("bob", "bobs-first-machine") == "registered"
+        alice = await start(world, "alice")
+        for node in world.nodes.values():
+            node.storage._make_mail_place = lambda *anything: False  # type: ignore[method-assign]
+        await alice.say("bob", "is there room?", ["bob"])
+        await asyncio.sleep(60.0)
+        assert in_state(alice, "queued") == {"is there room?"}
+        assert in_state(alice, "stored") == set()
+        for node in world.nodes.values():
+            del node.storage._make_mail_place  # type: ignore[method-assign]
+        assert await alice.until(lambda: in_state(alice, "stored") == {"is there room?"}, within_s=600.0)
 
     world.run(play())
     assert world.loop.complaints == []
