@@ -386,6 +386,9 @@ MAIL_FAILURES_MAX: Final = 8
 """Items that a replica says it has and does not give, before it is asked for no more. Our guess."""
 LIST_PAGES_MAX: Final = 128
 """Pages of an index that one reader asks one replica for: a full mailbox with its receipts takes 45."""
+MAIL_OWNER_PAGES_MAX: Final = 256
+"""Pages of what the owner of a mailbox has said that one replica asks another for: more than all receipts need."""
+assert MAIL_OWNER_PAGES_MAX > DEVICES_PER_OWNER_MAX * (1 + MAIL_RECEIPT_SLOTS)
 MAIL_LOOK_S: Final = 30.0
 """How often a replica looks for mailboxes that are new to it."""
 

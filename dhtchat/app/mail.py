@@ -384,6 +384,9 @@ class PostOffice:
     async def _welcome_senders(self) -> list[bytes]:
         """The keys under which those write whom we have written to, the latest first. Of whom we do not know the mailbox
         key yet, a few are looked up each time."""
+        for talk in self._talks:
+            if talk.direct and talk.timeline.upto_of(self._core.me.device):
+                self._written_to.setdefault(talk.peer)
         found: list[bytes] = []
         lookups = 0
         for peer in list(reversed(self._written_to))[:MAIL_WELCOME_MAX]:

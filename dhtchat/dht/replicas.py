@@ -24,6 +24,8 @@ from dhtchat.dht.wire import MS_PER_S
 from dhtchat.errors import NetworkTrouble
 from dhtchat.ids import RecordKey, distance
 from dhtchat.limits import (
+    MAIL_ITEM_ID_BYTES,
+    MAIL_OWNER_PAGES_MAX,
     REPAIRS_OPEN_MAX,
     REPAIRS_PER_READ_MAX,
     REPAIRS_REMEMBERED_MAX,
@@ -33,6 +35,7 @@ from dhtchat.limits import (
 from dhtchat.parameters import NetworkParameters
 from dhtchat.records.acceptance import Reason, Verdict
 from dhtchat.records.kinds import DurableRecord, Record, SoftRecord, is_durable, place_of
+from dhtchat.records.mail import Mailbox, MailReceipt
 from dhtchat.runtime import Runtime
 
 
@@ -417,8 +420,10 @@ class Replicas:
         return [Repair(contact, tally.best[claim], None) for contact in tally.lacking(claim)]
 
     async def even_out(self, key: RecordKey, held: Callable[[RecordKey], list[Mortal]]) -> int:
-        """Give the other replicas of a mailbox what they lack of what we hold, in our order. How many replicas answered."""
+        """Give the other replicas of a mailbox what they lack of what we hold, in our order, and learn from them what its
+        owner has said. (We may be a replica no more, and the owner has told only those that are.) How many answered."""
         replicas = await self.nearest(key, SOFT_REPLICAS)
+        own = dict(self._own.index(key))
         answered = 0
         for contact in replicas.contacts:
             if self.is_us(contact):
@@ -429,6 +434,12 @@ class Replicas:
             except NetworkTrouble:
                 continue
             answered += 1
+            if any(
+                index > own.get(entry_id, -1)
+                for entry_id, index in theirs.items()
+                if len(entry_id) > MAIL_ITEM_ID_BYTES
+            ):
+                await self._learn_owner(contact, key)
             given = 0
             for record, dies_at_s, *_ in held(key):
                 body = cast(SoftRecord, record).body
@@ -445,6 +456,16 @@ class Replicas:
                     self._remember_repair(contact, record)
                 self._protocol.statistics["repaired"] += outcome.holds
         return answered
+
+    async def _learn_owner(self, contact: Contact, key: RecordKey) -> None:
+        """Take what somebody holds of the owner of a mailbox; it is judged as when it is brought to us."""
+        for kind in (Mailbox.KIND, MailReceipt.KIND):
+            try:
+                found = await self._protocol.call_find_entries(contact, key, kind, pages=MAIL_OWNER_PAGES_MAX)
+            except NetworkTrouble:
+                return
+            for entry in found.held:
+                self._own.offer(key, entry.record, entry.remaining_ms / MS_PER_S)
 
     def _remember_repair(self, contact: Contact, record: Record) -> None:
         self._repaired[contact.node_id, record.digest] = None
