@@ -353,6 +353,9 @@ MAIL_FROM_STRANGERS_MAX: Final = 512
 """Of these, how many may be from senders that the owner has not named. Our guess: half."""
 assert MAIL_ITEMS_PER_SENDER_MAX < MAIL_FROM_STRANGERS_MAX < MAIL_ITEMS_PER_BOX_MAX
 assert MAIL_RECEIPT_SLOTS * MAIL_RECEIPT_ITEMS_MAX >= MAIL_ITEMS_PER_BOX_MAX
+MAIL_SAFE_ITEMS: Final = 16
+"""Items of one sender that nobody pushes out but, of a stranger, somebody who is welcome. Our guess: a greeting and some
+lines. The heaviest sender loses first (design.md), but whoever makes a thousand names is never the heaviest."""
 MAIL_STORED_ENTRIES_MAX: Final = STORAGE_ENTRIES_MAX // 2
 MAIL_STORED_BYTES_MAX: Final = STORAGE_BYTES_MAX // 2
 """All mailboxes on one node: half of what it stores, because mail stays for days and presence must always find room."""
@@ -360,6 +363,8 @@ MAIL_WORK_DISCOUNT_BITS: Final = 5
 """An item costs a 32nd of the work of an account: on `main` 2^15 SHA-256, 30 ms (design.md: up to 50 ms an item)."""
 MAIL_COPIES_MIN: Final = 2
 """Other nodes that must hold every part before a line is called stored, where there are so many; see `enough_copies`."""
+MAIL_NONCES_MAX: Final = 4_096
+"""Work done for items of ours that is remembered while they are not stored."""
 MAIL_GRACE_S: Final = 2.0
 """A line that nobody has acknowledged, to somebody without a link, goes to their mailbox after this. Our guess."""
 MAIL_LINKED_GRACE_S: Final = 15.0

@@ -25,6 +25,7 @@ from dhtchat.ids import MessageId, PeerId, RecordKey, parse_login
 from dhtchat.limits import (
     LOOKUPS_AT_ONCE,
     MAIL_LIFE_S,
+    MAIL_NONCES_MAX,
     MAIL_POLL_FIRST_S,
     MAIL_POLL_S,
     MAIL_WELCOME_MAX,
@@ -94,6 +95,7 @@ class PostOffice:
         self._keys: dict[PeerId, bytes] = {}
         self._asks_work: set[PeerId] = set()
         """In whose mailbox we are strangers."""
+        self._nonces: dict[bytes, int] = {}
         self._listing: Signed[Mailbox] | None = None
         self._receipts: dict[int, Signed[MailReceipt]] = {}
         self._written_to: dict[PeerId, None] = {}
@@ -211,7 +213,7 @@ class PostOffice:
         records = []
         for part in cut_letter(MessageId(row.id), row.raw):
             item = item_id_of(sender.public, label_of(sender, part.letter, part.number))
-            nonce = await self._work(Mail.KIND, place, item) if peer in self._asks_work else 0
+            nonce = await self._nonce(place, item) if peer in self._asks_work else 0
             records.append(
                 seal_part(
                     part,
@@ -227,6 +229,14 @@ class PostOffice:
             )
         self._postman.set_items(MessageId(row.id), (r.body.entry_id(r.key) for r in records))
         return _Letter(MessageId(row.id), records)
+
+    async def _nonce(self, place: RecordKey, item: bytes) -> int:
+        """Found once for each item, however often it is brought."""
+        if item not in self._nonces:
+            self._nonces[item] = await self._work(Mail.KIND, place, item)
+            if len(self._nonces) > MAIL_NONCES_MAX:
+                del self._nonces[next(iter(self._nonces))]
+        return self._nonces[item]
 
     async def _work(self, kind: str, place: RecordKey, entry_id: bytes) -> int:
         def find() -> int:
@@ -341,12 +351,19 @@ class PostOffice:
             if statement.id == letter.letter:
                 statements[statement.id] = statement
         in_order = sorted(statements.values(), key=lambda s: (s.body.sent_at_ms, s.author.device, s.body.counter))
-        taken = await self._exchange.take_mail(in_order)
+        # Those we know first: who a stranger is has to be looked up, and there may be hundreds.
+        known = [s for s in in_order if s.author.peer in self._written_to]
+        taken = await self._exchange.take_mail(known)
+        taken |= await self._exchange.take_mail([s for s in in_order if s.author.peer not in self._written_to])
         done = [item for letter in letters if letter.letter in taken for item in letter.items]
         useless += [item for letter in letters if letter.letter not in taken for item in letter.items]
         self.statistics["letters-taken"] += len(taken)
         self.statistics["items-useless"] += len(useless)
-        changed = self._book.note(done, taken=True, sequence=self._core.wall_ms())
+        await self._note(done, useless)
+
+    async def _note(self, taken: list[bytes], useless: list[bytes]) -> None:
+        """Into the book and onto the disk, after what was taken."""
+        changed = self._book.note(taken, taken=True, sequence=self._core.wall_ms())
         changed |= self._book.note(useless, taken=False, sequence=self._core.wall_ms())
         for slot, page in changed.items():
             self._receipts.pop(slot, None)

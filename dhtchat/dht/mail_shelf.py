@@ -5,8 +5,9 @@ which devices want the mail, and which items each of them is done with. Rules:
 
 - an item that every device listed is done with goes, and does not come back;
 - strangers together have MAIL_FROM_STRANGERS_MAX places, a sender MAIL_ITEMS_PER_SENDER_MAX;
-- where there is no place, the heaviest sender gives up the last of what came from it, strangers before those who are
-  welcome, and only for a sender who has clearly less. Of what it holds of others nothing goes.
+- where there is no place, the heaviest sender gives up the last of what came from it, for a sender who has clearly less.
+  Up to MAIL_SAFE_ITEMS nobody loses anything so: many senders with one item each push nobody's few lines out;
+- for somebody who is welcome, a stranger makes way in any case.
 """
 
 from dhtchat.limits import (
@@ -15,6 +16,7 @@ from dhtchat.limits import (
     MAIL_ITEMS_PER_BOX_MAX,
     MAIL_ITEMS_PER_SENDER_MAX,
     MAIL_RECEIPT_SLOTS,
+    MAIL_SAFE_ITEMS,
 )
 from dhtchat.records.kinds import MAIL_KINDS, SoftRecord
 from dhtchat.records.mail import Mail, Mailbox, MailReceipt, tag_of
@@ -92,6 +94,8 @@ class Box:
 
     def fetched(self) -> list[bytes]:
         """All items that may go."""
+        if not self._done:
+            return []
         by_device: dict[bytes, set[bytes]] = {device: set() for device in self._listed.values()}
         somebody: set[bytes] = set()
         for device, items in self._done.values():
@@ -122,14 +126,10 @@ class Box:
                 return None
             if self._from_strangers:
                 return _last_of_heaviest(self._strangers(), 1)
-            return _last_of_heaviest(self._senders, own + 2)
+            return _last_of_heaviest(self._senders, max(own + 2, MAIL_SAFE_ITEMS + 1))
         if not full and self._from_strangers < MAIL_FROM_STRANGERS_MAX:
             return None
-        return _last_of_heaviest(self._strangers(), own + 2)
-
-    def surplus(self) -> bytes:
-        """What this box gives up for the mail of a lighter one. It has mail."""
-        return _last_of_heaviest(self._strangers() or self._senders, 1)
+        return _last_of_heaviest(self._strangers(), max(own + 2, MAIL_SAFE_ITEMS + 1))
 
     def _strangers(self) -> dict[bytes, dict[bytes, None]]:
         return {sender: held for sender, held in self._senders.items() if not self.is_welcome(sender)}

@@ -75,6 +75,7 @@ CREATE TABLE IF NOT EXISTS mail (
     PRIMARY KEY (network, key, entry)
 ) WITHOUT ROWID
 """
+_MAIL_INDEX: Final = "CREATE INDEX IF NOT EXISTS mail_by_end ON mail (dies_at_s)"
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
@@ -392,25 +393,16 @@ class RecordStorage(IStorage):
         return Kept(judgement.verdict, Reason.NONE, body.sequence)
 
     def _make_mail_place(self, key: RecordKey, shelf: _EntrySet, record: SoftRecord) -> bool:
-        """In its box, among all boxes, and on this node."""
-        box = shelf.box or Box()
+        """In its box and on this node. Of another box nothing goes: to make many small ones is as cheap as a large one."""
         try:
-            goes = box.makes_way_for(record)
+            goes = (shelf.box or Box()).makes_way_for(record)
         except Full:
             return False
-        size = len(record.raw)
-        if goes is None and (
-            self._mail_count >= MAIL_STORED_ENTRIES_MAX or self._mail_bytes + size > MAIL_STORED_BYTES_MAX
-        ):
-            # The largest box makes way for a smaller one: whoever fills many does not fill them all.
-            boxes = ((other, held) for other, held in self._sets.items() if held.box is not None and held.box.items)
-            crowded, largest = max(boxes, key=lambda pair: len(pair[1].entries), default=(key, shelf))
-            if len(largest.entries) < len(shelf.entries) + 2 or largest.box is None:
-                return False
-            self._drop_mail(crowded, largest, largest.box.surplus())
         if goes is not None:
             self._drop_mail(key, shelf, goes)
-        return self._count < STORAGE_ENTRIES_MAX and self._bytes + size <= STORAGE_BYTES_MAX
+        size = len(record.raw)
+        of_mail = self._mail_count < MAIL_STORED_ENTRIES_MAX and self._mail_bytes + size <= MAIL_STORED_BYTES_MAX
+        return of_mail and self._count < STORAGE_ENTRIES_MAX and self._bytes + size <= STORAGE_BYTES_MAX
 
     def _clear_fetched(self, key: RecordKey, shelf: _EntrySet) -> None:
         for item in shelf.box.fetched() if shelf.box else ():
@@ -762,6 +754,7 @@ def _connect(name: str) -> sqlite3.Connection:
         with database:
             database.execute(_SCHEMA)
             database.execute(_MAIL_SCHEMA)
+            database.execute(_MAIL_INDEX)
             database.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
     except BaseException:
         database.close()

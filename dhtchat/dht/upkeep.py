@@ -7,6 +7,7 @@ then who of the nearest lacks its durable records, and whether the votes on them
 
 import asyncio
 import contextlib
+import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from math import inf
@@ -206,12 +207,17 @@ class Upkeep:
             for key in self._storage.mail_keys():
                 if key not in looks:
                     looks.put(key, self._now_s() + self._runtime.random.uniform(0, UPKEEP_INTERVAL_S))
-            while (due := looks.pop_due(self._now_s())) is not None:
-                if not self._storage.mortal_entries(due):
-                    continue  # it has ended; should it come again, so does its turn
-                holders = await self._replicas.even_out(due, self._storage.mortal_entries)
-                pause_s = UPKEEP_INTERVAL_S * max(1.0, holders / UPKEEP_LOOKS_PER_INTERVAL)
-                looks.put(due, self._now_s() + self._runtime.jitter(pause_s))
+            while due := list(itertools.islice(iter(lambda: looks.pop_due(self._now_s()), None), UPKEEP_OPEN_MAX)):
+                async with asyncio.TaskGroup() as group:
+                    for key in due:
+                        group.create_task(self._look_after_mail(key, looks))
+
+    async def _look_after_mail(self, key: RecordKey, looks: Schedule[RecordKey]) -> None:
+        if not self._storage.mortal_entries(key):
+            return  # it has ended; should it come again, so does its turn
+        holders = await self._replicas.even_out(key, self._storage.mortal_entries)
+        pause_s = UPKEEP_INTERVAL_S * max(1.0, holders / UPKEEP_LOOKS_PER_INTERVAL)
+        looks.put(key, self._now_s() + self._runtime.jitter(pause_s))
 
     def _now_s(self) -> float:
         return self._runtime.clock.monotonic()

@@ -24,6 +24,7 @@ from dhtchat.limits import (
     MAIL_LIFE_S,
     MAIL_RECEIPT_ITEMS_MAX,
     MAIL_RECEIPT_SLOTS,
+    MAIL_SAFE_ITEMS,
 )
 from dhtchat.parameters import SIM, NetworkParameters
 from dhtchat.records.acceptance import Reason, Verdict
@@ -241,6 +242,18 @@ def test_of_two_strangers_the_heavier_makes_way(storage: RecordStorage, clock: F
     assert len(held(storage)) == MAIL_FROM_STRANGERS_MAX
 
 
+def test_many_with_one_item_each_push_nobodys_few_lines_out(storage: RecordStorage, clock: FixedClock) -> None:
+    """What an honest stranger has left, and was told is stored, stays: being the heaviest of a crowd is no fault."""
+    honest = key_of(10)
+    items = [mail(honest, number, clock) for number in range(MAIL_SAFE_ITEMS + 5)]
+    for item in items:
+        storage.offer_entry(BOX, item)
+    for number in range(1_000):
+        storage.offer_entry(BOX, mail(key_of(1_000 + number), 0, clock))
+    assert held(storage) >= {id_of(item) for item in items[:MAIL_SAFE_ITEMS]}
+    assert len(held(storage)) == MAIL_FROM_STRANGERS_MAX
+
+
 def test_a_sender_has_so_many_items(storage: RecordStorage, clock: FixedClock) -> None:
     """And loses none of those that were acknowledged for one more."""
     storage.offer_entry(BOX, listing(CONTACT, at=clock))
@@ -267,26 +280,27 @@ def test_an_owner_has_so_many_devices_and_receipts(storage: RecordStorage, clock
 def test_mail_leaves_room_for_everything_else(
     storage: RecordStorage, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of all mailboxes together a node keeps so much; the largest makes way for a smaller one. Presence is kept, and what is
-    durable pushes no mail out."""
+    """Of all mailboxes together a node keeps so much, and pushes no mail out of one for another: whoever makes many small
+    ones gains nothing. Presence is kept, and what is durable pushes no mail out."""
     monkeypatch.setattr("dhtchat.dht.storage.MAIL_STORED_ENTRIES_MAX", 100)
     monkeypatch.setattr("dhtchat.dht.storage.STORAGE_ENTRIES_MAX", 120)
-    greedy = [key_of(50), key_of(51)]
-    for owner in greedy:
-        place = mailbox_place(PeerId(owner.public))
-        for number in range(MAIL_ITEMS_PER_SENDER_MAX):
-            storage.offer_entry(place, mail(CONTACT, number, clock, box=owner.public))
-    assert storage.mail_held[0] == 100
-    items = [mail(CONTACT, number, clock) for number in range(10)]
-    assert {storage.offer_entry(BOX, item).verdict for item in items} == {Verdict.NEW}
+    items = [mail(CONTACT, number, clock) for number in range(20)]
+    for item in items:
+        storage.offer_entry(BOX, item)
+    small = [key_of(700 + number) for number in range(200)]
+    reasons = [
+        storage.offer_entry(mailbox_place(PeerId(owner.public)), mail(CONTACT, 1, clock, box=owner.public)).reason
+        for owner in small
+    ]
+    assert reasons == [Reason.NONE] * 80 + [Reason.FULL] * 120
     assert held(storage) == {id_of(item) for item in items}
     assert storage.mail_held[0] == 100
     for seed in range(40):
         owner = key_of(600 + seed)
         storage.offer_entry(_presence_place(owner), presence(owner, 1, clock.wall()))
     claims = [room(f"#r{number}", number) for number in range(40)]
-    reasons = [storage.offer_claim(record.body.place(record.key), record).reason for record in claims]
-    assert reasons.count(Reason.NONE) == 20
+    refusals = [storage.offer_claim(record.body.place(record.key), record).reason for record in claims]
+    assert refusals.count(Reason.NONE) == 20
     assert storage.mail_held[0] == 100
     assert len(storage) == 120
 

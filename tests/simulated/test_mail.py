@@ -7,13 +7,24 @@ import pytest
 
 from dhtchat.chat.events import MessageArrived, StatusChanged
 from dhtchat.crypto.identity import SigningKey
+from dhtchat.crypto.sealing import Correspondence
+from dhtchat.dht import wire
 from dhtchat.dht.node import DhtNode
-from dhtchat.ids import PeerId
+from dhtchat.ids import MessageId, PeerId, distance
 from dhtchat.limits import MAIL_FROM_STRANGERS_MAX, MAIL_ITEMS_PER_BOX_MAX, MAIL_LIFE_S, SOFT_REPLICAS
 from dhtchat.parameters import SIM
+from dhtchat.records.acceptance import Reason, Verdict
 from dhtchat.records.envelope import Signed, peek_envelope, sign_body
-from dhtchat.records.mail import SEALED_PART_BYTES, Mail, mailbox_place
-from simulations.world import Person, World
+from dhtchat.records.mail import SEALED_PART_BYTES, Mail, cut_letter, mailbox_place, seal_part
+from dhtchat.records.message import (
+    Message,
+    Say,
+    direct_conversation,
+    open_statement,
+    peek_message_id,
+    sign_statement,
+)
+from simulations.world import EPOCH_S, Person, World
 
 LINES = 20
 
@@ -330,6 +341,157 @@ def test_stored_is_not_said_while_too_few_hold_it(seed: int) -> None:
         for node in world.nodes.values():
             del node.storage._make_mail_place  # type: ignore[method-assign]
         assert await alice.until(lambda: in_state(alice, "stored") == {"is there room?"}, within_s=600.0)
+
+    world.run(play())
+    assert world.loop.complaints == []
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.3, 0.6, 1.0, 5.0])
+def test_a_killed_reader_shows_nothing_twice_and_loses_nothing(seed: int, after_s: float) -> None:
+    """SIGKILL while the mail comes in: after the restart all of it is on his disk, what he saw he does not see again."""
+    world = World(seed)
+    texts = [f"line {n}" for n in range(10)]
+
+    async def play() -> None:
+        await town(world, 12)
+        assert await world.register_only("bob", "bobs-first-machine") == "registered"
+        alice = await start(world, "alice")
+        for text in texts:
+            await alice.say("bob", text, ["bob"])
+        await alice.leave()
+        bob = elsewhere(world, "bob")
+        await bob.start()
+        await asyncio.sleep(after_s)
+        await bob.crash()
+        await bob.restart()
+        await asyncio.sleep(60.0)
+        assert len(told(bob)) == len(set(told(bob)))
+        assert bob.node is not None
+        statements = [open_statement(row.raw, SIM.network_id) for row in bob.node.inspection.statements()]
+        assert [s.body.content.text for s in statements if isinstance(s.body.content, Say)] == texts
+
+    world.run(play())
+    assert world.loop.complaints == []
+
+
+def lie(node: DhtNode, rng: random.Random) -> None:
+    """A replica that says it stores and does not, names items that are none, and gives others than were asked for."""
+    protocol = node._protocol
+
+    def stored(request: wire.Store, asked: object) -> wire.Answer:
+        return wire.Stored(Verdict.NEW, Reason.NONE, 1)
+
+    def listed(key: bytes, after: bytes) -> wire.Answer:
+        ids = sorted(rng.randbytes(rng.choice([16, 64])) for _ in range(12))
+        return wire.Listed([wire.ListedEntry(entry, 2**62) for entry in ids], b"\xff" * 64)
+
+    def entries(key: bytes, kind: str, after: bytes) -> wire.Answer:
+        forged = junk(SigningKey(rng.randbytes(32)), rng.randbytes(32), 1, EPOCH_S)
+        return wire.Entries([wire.Entry(forged.raw, 1_000_000)], b"\xff" * 64)
+
+    protocol.rpc_store = stored  # type: ignore[method-assign,assignment]
+    protocol.rpc_list_entries = listed  # type: ignore[method-assign,assignment]
+    protocol.rpc_find_entries = entries  # type: ignore[method-assign,assignment]
+
+
+def test_liars_among_the_replicas_neither_lose_nor_forge_nor_hold_up(seed: int) -> None:
+    """Three of the eight say "stored" and keep nothing, and fill their indexes with nonsense."""
+    world = World(seed)
+    texts = [f"line {n}" for n in range(5)]
+
+    async def play() -> None:
+        await town(world, 16)
+        alice, bob = await start(world, "alice"), await start(world, "bob")
+        await befriend(alice, bob)
+        box = (await identity_of(bob)).public
+        await bob.leave()
+        nearest = sorted(world.nodes, key=lambda name: distance(world.nodes[name].node_id, mailbox_place(PeerId(box))))
+        for name in nearest[1:7:2]:
+            lie(world.nodes[name], random.Random(seed))
+        for text in texts:
+            await alice.say("bob", text, ["bob"])
+        assert await alice.until(lambda: in_state(alice, "stored") >= set(texts), within_s=60.0)
+        await alice.leave()
+        await bob.start()
+        assert await bob.until(lambda: told(bob)[1:] == texts, within_s=60.0), told(bob)
+        await asyncio.sleep(300.0)
+        assert told(bob)[1:] == texts
+
+    world.run(play())
+    assert world.loop.complaints == []
+
+
+def test_what_others_put_into_a_mailbox_is_not_shown_as_anybodys(seed: int) -> None:
+    """Mallory, with a valid account and all that is public, seals what he likes for Bob: a room's line as a private one, a
+    line of Alice to himself, a line to somebody else, rubbish, half a letter. Nothing is shown but what he said himself."""
+    world = World(seed)
+
+    async def play() -> None:
+        await town(world, 12)
+        alice, bob, mallory = await start(world, "alice"), await start(world, "bob"), await start(world, "mallory")
+        await befriend(alice, bob)
+        await alice.say("mallory", "from alice to mallory", ["mallory"])
+        assert await mallory.until(lambda: told(mallory) == ["from alice to mallory"], within_s=60.0)
+        assert bob.node is not None
+        assert mallory.node is not None
+        bobs = bob.node.account
+        box, key = PeerId(bobs.identity.public), bobs.account.body.mailbox_key
+        await bob.leave()
+        core = mallory.node._core
+        sender = Correspondence(core.me.identity, SIM.network_id).writes_as(box, key)
+
+        def said(text: str, *, direct: bool = True, target: bytes = box, counter: int = 1) -> bytes:
+            message = Message(
+                core.me.certificate,
+                direct,
+                target,
+                "bob" if direct else "",
+                counter,
+                b"" if counter == 1 else b"p" * 16,
+                [],
+                core.wall_ms(),
+                Say(text),
+            )
+            return sign_statement(message, core.me.device_key, core.me.author, SIM.network_id).raw
+
+        [row] = mallory.node.inspection.statements()
+        fork = said("the other first line")
+        letters = [
+            said("hello from mallory"),
+            fork,
+            said("in a room", direct=False, target=direct_conversation(core.me.peer, box)),
+            said("to somebody else", target=alice.node.account.identity.public if alice.node else b""),
+            row.raw,
+            b"rubbish",
+            said("x" * 2_000, counter=2),
+        ]
+        records: list[Signed[Mail]] = []
+        for raw in letters:
+            letter = MessageId(peek_message_id(raw) if raw != b"rubbish" else b"r" * 16)
+            parts = cut_letter(letter, raw)
+            for part in parts[: 1 if len(parts) > 1 else None]:  # of the long one the first part only
+                records.append(
+                    seal_part(
+                        part,
+                        sender,
+                        box,
+                        key,
+                        nonce=0,
+                        sequence=core.wall_ms(),
+                        issued_at_s=int(core.wall_s()),
+                        ttl_s=1_000,
+                        network_id=SIM.network_id,
+                    )
+                )
+        deposits = await core.dht.mail.deposit(mailbox_place(box), records)
+        assert all(deposit.enough for deposit in deposits)
+        await bob.start()
+        await asyncio.sleep(60.0)
+        shown = told(bob)[1:]
+        assert len(shown) == 1
+        assert shown[0] in ("hello from mallory", "the other first line")
+        assert items_in(world, box), "half a letter waits for its other half"
+        assert {len(items) for items in items_in(world, box).values()} == {1}
 
     world.run(play())
     assert world.loop.complaints == []
