@@ -84,7 +84,7 @@ def test_what_a_message_may_say_is_listed() -> None:
 def test_the_reasons_of_a_refusal_are_all_there() -> None:
     rows = table(section(PROTOCOL, "Acceptance"), "reason", "refused when")
     listed = {quoted(row[0])[0] for row in rows}
-    assert listed | {"full", "malformed", "split", "no-node"} == {reason.value for reason in Reason} - {
+    assert listed | {"full", "malformed", "split", "no-node", "fetched"} == {reason.value for reason in Reason} - {
         Reason.NONE.value
     }
 
