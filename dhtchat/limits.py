@@ -375,9 +375,9 @@ MAIL_RETRY_MAX_S: Final = 300.0
 """Between tries to store a letter; doubles."""
 MAIL_TEND_S: Final = 6 * 3600.0
 """How often a stored letter is looked after by its author, while online. Our guess."""
-MAIL_POLL_FIRST_S: Final = 5.0
+MAIL_POLL_FIRST_S: Final = 10.0
 MAIL_POLL_S: Final = 120.0
-"""How often one's own mailbox is read: at once, then after this first pause, which doubles. Our guess."""
+"""How often one's own mailbox is read: at once, then after this first pause, which doubles twice over. Our guess."""
 RECEIPT_POLL_FIRST_S: Final = 30.0
 RECEIPT_POLL_MAX_S: Final = 900.0
 """How often an author looks for receipts of one person; doubles. Our guess."""

@@ -302,7 +302,7 @@ class PostOffice:
                     await self._wanted.wait()
                     pause_s = MAIL_POLL_FIRST_S
             except TimeoutError:
-                pause_s = min(2 * pause_s, MAIL_POLL_S)
+                pause_s = min(4 * pause_s, MAIL_POLL_S)
 
     def collect_soon(self) -> None:
         """The network is there again."""

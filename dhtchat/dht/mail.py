@@ -17,6 +17,7 @@ from dhtchat.dht.replicas import Outcome, Replicas
 from dhtchat.errors import NetworkTrouble
 from dhtchat.ids import RecordKey
 from dhtchat.limits import (
+    ANNOUNCE_DIRECT_MAX,
     MAIL_COPIES_MIN,
     MAIL_FAILURES_MAX,
     MAIL_FETCHES_OPEN_MAX,
@@ -82,6 +83,8 @@ class MailCarrier:
         self._protocol = protocol
         self._own = own
         self._opener = opener
+        self._near: dict[RecordKey, tuple[tuple[Contact, ...], int]] = {}
+        """Of the mailbox that was looked into last: its replicas, and how often more they may be asked without a search."""
 
     async def deposit(self, key: RecordKey, records: Sequence[SoftRecord]) -> list[Deposit]:
         """Store records of one mailbox, in this order as far as their number lets them."""
@@ -105,8 +108,12 @@ class MailCarrier:
         return Deposit(enough_copies(copies, asked, nodes_known=self._replicas.nodes_known()), reasons)
 
     async def look(self, key: RecordKey) -> Contents:
-        """What is in a mailbox, without the mail."""
-        replicas = await self._replicas.nearest(key, SOFT_REPLICAS, careful=True)
+        """What is in a mailbox, without the mail. As with presence, two of three times those are asked who answered the last
+        time, all of them."""
+        contacts, again = self._near.pop(key, ((), 0))
+        if not again:
+            contacts = (await self._replicas.nearest(key, SOFT_REPLICAS, careful=True)).contacts
+            again = ANNOUNCE_DIRECT_MAX + 1
         indexes: dict[Contact, dict[bytes, int]] = {}
 
         async def ask(contact: Contact) -> None:
@@ -116,9 +123,11 @@ class MailCarrier:
                 return
 
         async with asyncio.TaskGroup() as group:
-            for contact in replicas.contacts:
+            for contact in contacts:
                 group.create_task(ask(contact))
-        return Contents({contact: indexes[contact] for contact in replicas.contacts if contact in indexes})
+        if len(contacts) == len(indexes) == SOFT_REPLICAS:
+            self._near = {key: (contacts, again - 1)}
+        return Contents({contact: indexes[contact] for contact in contacts if contact in indexes})
 
     async def _index_of(self, contact: Contact, key: RecordKey) -> dict[bytes, int]:
         if self._replicas.is_us(contact):
