@@ -2,7 +2,9 @@
 
 import asyncio
 import random
+from typing import cast
 
+import msgspec
 import pytest
 
 from dhtchat.chat.events import MessageArrived, StatusChanged
@@ -15,7 +17,14 @@ from dhtchat.limits import MAIL_FROM_STRANGERS_MAX, MAIL_ITEMS_PER_BOX_MAX, MAIL
 from dhtchat.parameters import SIM
 from dhtchat.records.acceptance import Reason, Verdict
 from dhtchat.records.envelope import Signed, peek_envelope, sign_body
-from dhtchat.records.mail import SEALED_PART_BYTES, Mail, cut_letter, mailbox_place, seal_part
+from dhtchat.records.mail import (
+    SEALED_PART_BYTES,
+    Mail,
+    cut_letter,
+    mail_work_bits,
+    mailbox_place,
+    seal_part,
+)
 from dhtchat.records.message import (
     Message,
     Say,
@@ -519,3 +528,46 @@ def test_a_run_with_mail_is_the_same_each_time(seed: int) -> None:
         return world.fabric.trace()
 
     assert trace() == trace()
+
+
+def test_a_stranger_works_for_each_item_and_a_contact_does_not(seed: int) -> None:
+    """On a network where items cost work: the first line to somebody is stored with it, and once they have written back none
+    is done any more. The owner's own records bear it."""
+    parameters = msgspec.structs.replace(SIM, name="costly", proof_of_work_bits=5 + 6)
+    world = World(seed, parameters=parameters)
+
+    def works(box: bytes) -> dict[bytes, bool]:
+        """By sender: whether all its items bear work."""
+        found: dict[bytes, bool] = {}
+        for node in world.nodes.values():
+            for entry in node.storage.entries(mailbox_place(PeerId(box)), Mail.KIND):
+                done = (
+                    mail_work_bits(cast(Signed[Mail], entry.record), parameters.network_id) >= parameters.mail_work_bits
+                )
+                found[entry.record.key] = found.get(entry.record.key, True) and done
+        return found
+
+    async def play() -> None:
+        await town(world, 12)
+        alice, bob = await start(world, "alice"), await start(world, "bob")
+        box = (await identity_of(bob)).public
+        await bob.leave()
+        for number in range(6):
+            await alice.say("bob", f"stranger {number}", ["bob"])
+        assert await alice.until(lambda: len(in_state(alice, "stored")) == 6, within_s=60.0)
+        assert list(works(box).values()) == [True]
+        await bob.start()
+        assert await bob.until(lambda: len(told(bob)) == 6, within_s=60.0)
+        await bob.say("alice", "hello alice", ["alice"])
+        assert await alice.until(lambda: told(alice) == ["hello alice"], within_s=60.0)
+        await asyncio.sleep(300.0)
+        await bob.leave()
+        await alice.leave()
+        await alice.start()
+        for number in range(6):
+            await alice.say("bob", f"friend {number}", ["bob"])
+        assert await alice.until(lambda: len(in_state(alice, "stored")) == 12, within_s=60.0)
+        assert list(works(box).values()) == [False]
+
+    world.run(play())
+    assert world.loop.complaints == []
