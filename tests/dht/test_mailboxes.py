@@ -130,9 +130,10 @@ def test_an_item_goes_when_every_device_listed_is_done_with_it(storage: RecordSt
         storage.offer_entry(BOX, record)
     storage.offer_entry(BOX, receipt(id_of(item), at=clock))
     assert held(storage) == {id_of(item)}
+    assert storage.offer_entry(BOX, mail(CONTACT, 1, clock, sequence=2)).verdict is Verdict.NEWER
     storage.offer_entry(BOX, receipt(id_of(item), at=clock, device=PHONE))
     assert held(storage) == set()
-    assert storage.index(BOX)
+    assert len(list(storage.index(BOX))) == 4
 
 
 def test_what_was_fetched_does_not_come_back(storage: RecordStorage, clock: FixedClock) -> None:

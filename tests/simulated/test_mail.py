@@ -249,6 +249,9 @@ def test_a_killed_author_goes_on_where_it_was(seed: int, after_s: float) -> None
         shown = set(own(alice).values())
         stored = in_state(alice, "stored")
         await alice.restart()
+        assert alice.node is not None
+        if stored >= shown:
+            assert not alice.node._exchange.outbox.only_here(), "what was stored is taken for queued"
         assert await alice.until(lambda: in_state(alice, "stored") >= shown, within_s=60.0)
         changes = [s.event for s in alice.seen if s.boot == 2 and isinstance(s.event, StatusChanged)]
         again = [own(alice)[change.id] for change in changes if change.state in ("queued", "stored")]
@@ -501,6 +504,11 @@ def test_what_others_put_into_a_mailbox_is_not_shown_as_anybodys(seed: int) -> N
         assert shown[0] in ("hello from mallory", "the other first line")
         assert items_in(world, box), "half a letter waits for its other half"
         assert {len(items) for items in items_in(world, box).values()} == {1}
+        await bob.join("#lobby")
+        assert bob.node is not None
+        [lobby] = bob.node.inspection.room_conversations().values()
+        smuggled = open_statement(said("in the lobby", direct=False, target=lobby), SIM.network_id)
+        assert await bob.node._exchange.take_mail([smuggled]) == set(), "mail is no way into a room"
 
     world.run(play())
     assert world.loop.complaints == []
