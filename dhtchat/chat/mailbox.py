@@ -4,8 +4,8 @@
 remembers which items this device is done with, in as many pages as its receipts have.
 """
 
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from enum import Enum
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from dhtchat.ids import MessageId, PeerId
 from dhtchat.limits import (
     MAIL_GRACE_S,
     MAIL_ITEMS_PER_BOX_MAX,
+    MAIL_ITEMS_PER_SENDER_MAX,
     MAIL_LINKED_GRACE_S,
     MAIL_RECEIPT_ITEMS_MAX,
     MAIL_RECEIPT_SLOTS,
@@ -108,8 +109,8 @@ class Postman:
         """What to bring to which mailbox now. Report each with `deposited`."""
         found: dict[PeerId, list[MessageId]] = {}
         linked: dict[PeerId, bool] = {}
-        for line, letter in self._letters.items():
-            if letter.busy or letter.lies is Lies.GIVEN_UP or letter.due_s > now_s:
+        for line, letter in self._first_of_each():
+            if letter.busy or letter.due_s > now_s:
                 continue
             if letter.lies is Lies.HERE and line not in self._hurried:
                 if letter.peer not in linked:
@@ -142,10 +143,18 @@ class Postman:
 
     def hurry(self, now_s: float) -> None:
         """Try everything that is only here at once: we are about to leave, or the network has come back."""
-        for line, letter in self._letters.items():
+        for line, letter in self._first_of_each():
             if letter.lies is Lies.HERE:
                 letter.due_s = min(letter.due_s, now_s)
                 self._hurried.add(line)
+
+    def _first_of_each(self) -> Iterator[tuple[MessageId, _Letter]]:
+        """The oldest lines to each person that are not given up, as many as a mailbox can take: more would be refused."""
+        counted: Counter[PeerId] = Counter()
+        for line, letter in self._letters.items():
+            if letter.lies is not Lies.GIVEN_UP and counted[letter.peer] < MAIL_ITEMS_PER_SENDER_MAX:
+                counted[letter.peer] += 1
+                yield line, letter
 
     @property
     def hurrying(self) -> bool:

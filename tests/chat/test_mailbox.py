@@ -14,6 +14,7 @@ from dhtchat.ids import DeviceId, MessageId, PeerId
 from dhtchat.limits import (
     MAIL_GRACE_S,
     MAIL_ITEMS_PER_BOX_MAX,
+    MAIL_ITEMS_PER_SENDER_MAX,
     MAIL_LINKED_GRACE_S,
     MAIL_RECEIPT_ITEMS_MAX,
     MAIL_RECEIPT_SLOTS,
@@ -97,6 +98,22 @@ def test_leaving_brings_everything_at_once(postman: Postman) -> None:
     assert postman.hurrying
     postman.deposited(line(2), enough=False, now_s=0.0)
     assert not postman.hurrying
+
+
+def test_more_than_a_mailbox_takes_is_not_brought(postman: Postman) -> None:
+    """The oldest go; the others wait here until some have arrived, and a departure does not wait for them."""
+    follow(postman, *range(MAIL_ITEMS_PER_SENDER_MAX + 10))
+    follow(postman, 1_000, peer=CAROL)
+    postman.hurry(0.0)
+    first = [line(number) for number in range(MAIL_ITEMS_PER_SENDER_MAX)]
+    assert postman.due(0.0, alone) == {BOB: first, CAROL: [line(1_000)]}
+    for each in (*first, line(1_000)):
+        postman.deposited(each, enough=True, now_s=0.0)
+    assert not postman.hurrying
+    assert postman.due(MAIL_GRACE_S, alone) == {}
+    left = [line(number) for number in range(3, MAIL_ITEMS_PER_SENDER_MAX + 10)]
+    postman.keep_only({BOB: left})
+    assert postman.due(MAIL_GRACE_S, alone) == {BOB: [line(MAIL_ITEMS_PER_SENDER_MAX + n) for n in range(3)]}
 
 
 def test_who_arrives_by_the_link_is_followed_no_longer(postman: Postman) -> None:
