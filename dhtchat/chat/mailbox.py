@@ -288,7 +288,7 @@ class ReceiptBook:
             if page.taken == taken and len(page.items) < MAIL_RECEIPT_ITEMS_MAX:
                 return slot
         free = next((slot for slot in range(MAIL_RECEIPT_SLOTS) if slot not in self._pages), None)
-        if free is None:
-            free, oldest = self._pages.popitem(last=False)
-            self._covered.difference_update(oldest.items)
+        if free is None:  # what is of no use goes first: rubbish shall not push out what tells authors of their lines
+            free = next((slot for slot, page in self._pages.items() if not page.taken), next(iter(self._pages)))
+            self._covered.difference_update(self._pages.pop(free).items)
         return free

@@ -288,6 +288,18 @@ def test_a_book_that_is_full_forgets_its_oldest_page() -> None:
     assert set(again.note([item(everything + 1)], taken=True, sequence=1)) == {0}
 
 
+def test_rubbish_pushes_out_rubbish() -> None:
+    """However much of it comes, the authors of real lines can still read that these have arrived."""
+    book = ReceiptBook()
+    real = [item(number) for number in range(3 * MAIL_RECEIPT_ITEMS_MAX)]
+    book.note(real, taken=True, sequence=1)
+    rubbish = range(1_000_000, 1_000_000 + 2 * MAIL_RECEIPT_SLOTS * MAIL_RECEIPT_ITEMS_MAX)
+    book.note(map(item, rubbish), taken=False, sequence=1)
+    assert all(book.covers(each) for each in real)
+    assert len(book.pages()) == MAIL_RECEIPT_SLOTS
+    assert book.covers(item(rubbish[-1]))
+
+
 def test_a_page_of_an_earlier_run_is_filled_on() -> None:
     book = ReceiptBook()
     book.load({5: Page(True, (item(1),), 77)})
