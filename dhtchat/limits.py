@@ -334,6 +334,74 @@ TLS_RECORD_BYTES: Final = 16 * 1024
 """The largest record, RFC 8446 §5.1. We read and write in pieces of it, because what passes through a TLS connection at
 once stays its memory; asyncio's own choice for reading is 256 KiB (facts.md)."""
 
+# --- mail -------------------------------------------------------------------------------------------------------------
+
+MAIL_LIFE_S: Final = SOFT_TTL_S_MAX
+"""From saying a line to giving up on it."""
+MAIL_ITEM_ID_BYTES: Final = 16
+MAIL_LABEL_BYTES: Final = 16
+MAIL_PLAIN_BYTES: Final = 755
+"""What is sealed in one part: with seal, signature and envelope exactly RECORD_BYTES_MAX (tests/records/test_sizes.py). All
+parts have it, so a part does not tell how long a line is."""
+MAIL_PARTS_MAX: Final = 12
+"""Parts of the longest letter; pinned by tests/records/test_mail.py."""
+MAIL_WELCOME_MAX: Final = 64
+"""Contacts that a device can name to its replicas: as many as fit a record beside what else is in it. The latest ones."""
+MAIL_RECEIPT_ITEMS_MAX: Final = 45
+"""Items one receipt can name: as many as fit."""
+MAIL_RECEIPT_SLOTS: Final = 24
+"""Receipts of one device."""
+MAIL_ITEMS_PER_SENDER_MAX: Final = 64
+MAIL_ITEMS_PER_BOX_MAX: Final = 1_024
+"""Items of one sender, and all in one mailbox (design.md, "Private")."""
+MAIL_FROM_STRANGERS_MAX: Final = 512
+"""Of these, how many may be from senders that the owner has not named. Our guess: half."""
+assert MAIL_ITEMS_PER_SENDER_MAX < MAIL_FROM_STRANGERS_MAX < MAIL_ITEMS_PER_BOX_MAX
+assert MAIL_RECEIPT_SLOTS * MAIL_RECEIPT_ITEMS_MAX >= MAIL_ITEMS_PER_BOX_MAX
+MAIL_SAFE_ITEMS: Final = 16
+"""Items of one sender that nobody pushes out but, of a stranger, somebody who is welcome. Our guess: a greeting and some
+lines. The heaviest sender loses first (design.md), but whoever makes a thousand names is never the heaviest."""
+MAIL_STORED_ENTRIES_MAX: Final = STORAGE_ENTRIES_MAX // 2
+MAIL_STORED_BYTES_MAX: Final = STORAGE_BYTES_MAX // 2
+"""All mailboxes on one node: half of what it stores, because mail stays for days and presence must always find room."""
+MAIL_WORK_DISCOUNT_BITS: Final = 5
+"""An item costs a 32nd of the work of an account: on `main` 2^15 SHA-256, 30 ms (design.md: up to 50 ms an item)."""
+MAIL_COPIES_MIN: Final = 2
+"""Other nodes that must hold every part before a line is called stored, where there are so many; see `enough_copies`."""
+MAIL_NONCES_MAX: Final = 4_096
+"""Work done for items of ours that is remembered while they are not stored."""
+MAIL_GRACE_S: Final = 2.0
+"""A line that nobody has acknowledged, to somebody without a link, goes to their mailbox after this. Our guess."""
+MAIL_LINKED_GRACE_S: Final = 15.0
+"""The same with a link, which may be slow. Our guess; below KEEPALIVE_TIMEOUT_S, so that a dead one costs no more."""
+assert MAIL_LINKED_GRACE_S < KEEPALIVE_TIMEOUT_S
+MAIL_RETRY_FIRST_S: Final = 5.0
+MAIL_RETRY_MAX_S: Final = 300.0
+"""Between tries to store a letter; doubles."""
+MAIL_TEND_S: Final = 6 * 3600.0
+"""How often a stored letter is looked after by its author, while online. Our guess."""
+MAIL_POLL_FIRST_S: Final = 10.0
+MAIL_POLL_S: Final = 120.0
+"""How often one's own mailbox is read: at once, then after this first pause, which doubles twice over. Our guess."""
+RECEIPT_POLL_FIRST_S: Final = 30.0
+RECEIPT_POLL_MAX_S: Final = 900.0
+"""How often an author looks for receipts of one person; doubles. Our guess."""
+MAILBOX_REFRESH_S: Final = 24 * 3600.0
+"""How often a device says that it wants mail, well within the 14 days for which that holds."""
+assert 7 * MAILBOX_REFRESH_S <= SOFT_TTL_S_MAX
+MAIL_STORES_OPEN_MAX: Final = 4
+MAIL_FETCHES_OPEN_MAX: Final = 16
+"""Items stored (at all replicas each) and fetched (from one each) at the same time."""
+MAIL_FAILURES_MAX: Final = 8
+"""Items that a replica says it has and does not give, before it is asked for no more. Our guess."""
+LIST_PAGES_MAX: Final = 128
+"""Pages of an index that one reader asks one replica for: a full mailbox with its receipts takes 45."""
+MAIL_OWNER_PAGES_MAX: Final = 256
+"""Pages of what the owner of a mailbox has said that one replica asks another for: more than all receipts need."""
+assert MAIL_OWNER_PAGES_MAX > DEVICES_PER_OWNER_MAX * (1 + MAIL_RECEIPT_SLOTS)
+MAIL_LOOK_S: Final = 30.0
+"""How often a replica looks for mailboxes that are new to it."""
+
 # --- talk -------------------------------------------------------------------------------------------------------------
 
 CERTIFICATES_CACHED: Final = 4_096

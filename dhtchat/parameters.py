@@ -10,7 +10,14 @@ from msgspec import Meta
 
 from dhtchat.errors import BadUsage
 from dhtchat.ids import labelled_hash
-from dhtchat.limits import KDF_LANES_MAX, KDF_MEMORY_KIB_MAX, KDF_PASSES_MAX, PRESENCE_REFRESH_S, PRESENCE_TTL_S
+from dhtchat.limits import (
+    KDF_LANES_MAX,
+    KDF_MEMORY_KIB_MAX,
+    KDF_PASSES_MAX,
+    MAIL_WORK_DISCOUNT_BITS,
+    PRESENCE_REFRESH_S,
+    PRESENCE_TTL_S,
+)
 
 
 class NetworkParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
@@ -39,6 +46,11 @@ class NetworkParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     def __post_init__(self) -> None:
         if self.presence_ttl_s < 3 * self.presence_refresh_s:
             raise ValueError("presence_ttl_s must be at least three times presence_refresh_s")
+
+    @property
+    def mail_work_bits(self) -> int:
+        """Leading zero bits of the work for an item of mail: none where accounts cost hardly any."""
+        return max(0, self.proof_of_work_bits - MAIL_WORK_DISCOUNT_BITS)
 
     @functools.cached_property
     def network_id(self) -> bytes:

@@ -11,6 +11,8 @@ from dhtchat.limits import (
     HELD_MESSAGES_MAX,
     HELD_WAIT_S,
     LINKS_MAX,
+    MAIL_STORED_BYTES_MAX,
+    MAIL_STORED_ENTRIES_MAX,
     OUTBOX_ENTRIES_MAX,
     STORAGE_BYTES_MAX,
     STORAGE_ENTRIES_MAX,
@@ -206,7 +208,15 @@ def sequence_never_back(evidence: Evidence) -> Iterator[str]:
 def bounds_kept(evidence: Evidence) -> Iterator[str]:
     """Every table, queue and store is within its bound of `limits.py`."""
     for name, sizes in evidence.findings.sizes.items():
-        bounds = Sizes(LINKS_MAX, STORAGE_ENTRIES_MAX, STORAGE_BYTES_MAX, OUTBOX_ENTRIES_MAX, HELD_MESSAGES_MAX)
+        bounds = Sizes(
+            LINKS_MAX,
+            STORAGE_ENTRIES_MAX,
+            STORAGE_BYTES_MAX,
+            OUTBOX_ENTRIES_MAX,
+            HELD_MESSAGES_MAX,
+            MAIL_STORED_ENTRIES_MAX,
+            MAIL_STORED_BYTES_MAX,
+        )
         for what, size, bound in zip(Sizes._fields, sizes, bounds, strict=True):
             if size > bound:
                 yield f"{name}: {size} {what}, at most {bound} allowed"

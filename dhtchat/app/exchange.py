@@ -9,18 +9,19 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
+from typing import cast
 
 from dhtchat.app.core import Core
 from dhtchat.app.people import People, Standing
 from dhtchat.app.talks import Talk, Talks
-from dhtchat.chat.delivery import Outbox, Receipt, StatusChange
+from dhtchat.chat.delivery import Outbox, Receipt, State, StatusChange
 from dhtchat.chat.events import MessageArrived, StatusChanged
 from dhtchat.chat.markup import clean
 from dhtchat.chat.sync import cut_vector
 from dhtchat.chat.timeline import Fate, Shown
 from dhtchat.errors import MalformedRecord, RemoteMisbehaved
-from dhtchat.history.store import StoredStatement, keep_receipt, keep_statement, mark_shown
-from dhtchat.ids import KEY_BYTES, DeviceId, PeerId
+from dhtchat.history.store import StoredStatement, keep_mailed, keep_receipt, keep_statement, mark_shown
+from dhtchat.ids import KEY_BYTES, DeviceId, MessageId, PeerId
 from dhtchat.limits import OUTBOX_ENTRIES_MAX, VERIFY_BATCH
 from dhtchat.peer.link import Link
 from dhtchat.peer.messages import Committed, DeviceCounter, Have, Lines, Tell
@@ -75,10 +76,12 @@ class Exchange:
             return rows, store.receipts(row.id for row in rows)
 
         rows, receipts = await self._core.journal.read(read)
+        mailed = await self._core.journal.read(store.mailed)
         for row in rows:
             if talk.peer not in receipts[row.id]:
                 statement = open_statement(row.raw, self._core.parameters.network_id)
-                self.outbox.add(statement.id, talk.id, row.counter, [talk.peer], direct=True)
+                state = cast(State, mailed.get(row.id, "queued"))
+                self.outbox.add(statement.id, talk.id, row.counter, [talk.peer], direct=True, state=state)
 
     # --- speaking ---
 
@@ -126,7 +129,7 @@ class Exchange:
         if not talk.direct and not await self._may_share(talk, statement.author.peer):
             self.statistics["not-a-member"] += 1
             return
-        await self._take(talk, [statement], link, delayed=False)
+        await self._take(talk, [statement], delayed=False, told_by=link.author.peer)
 
     async def on_lines(self, link: Link, message: Lines) -> None:
         talk = self._talks.get(message.conversation)
@@ -149,7 +152,7 @@ class Exchange:
         talk.timeline.set_absent(message.absent)
         floors = {DeviceId(entry.device): entry.counter for entry in message.floors}
         before = {device: talk.timeline.floor_of(device) for device in {*floors, *(s.author.device for s in pending)}}
-        news = await self._take(talk, pending, link, delayed=True)
+        news = await self._take(talk, pending, delayed=True, told_by=link.author.peer)
         self._show(talk, talk.timeline.set_floors(floors, self._core.now_s()), delayed=True)
         for device, floor in before.items():
             if talk.timeline.floor_of(device) != floor:
@@ -157,6 +160,35 @@ class Exchange:
                 news = True
         if message.more and news:  # or the same page would come again, and again
             await self.send_have(link, talk, answer=False)
+
+    async def take_mail(self, statements: list[Statement]) -> set[MessageId]:
+        """Private lines from our mailbox, verified. Those that we hold now or held already; the others are of no use."""
+        by_talk: dict[Talk, list[Statement]] = {}
+        for statement in statements:
+            others = statement.body.direct and statement.author.peer != self._core.me.peer
+            talk = await self._talk_of(statement, statement.author.peer) if others else None
+            if talk is None:
+                self.statistics["mail-not-ours"] += 1
+            else:
+                by_talk.setdefault(talk, []).append(statement)
+        taken: set[MessageId] = set()
+        for talk, of_talk in by_talk.items():
+            await self._take(talk, of_talk, delayed=True, told_by=None)
+            taken |= {statement.id for statement in of_talk if talk.timeline.holds(statement.id)}
+        return taken
+
+    def on_receipts(self, ids: Iterable[bytes], peer: PeerId) -> None:
+        """Receipts in `peer`'s mailbox name these."""
+        self._note(*self.outbox.on_committed(ids, peer))
+
+    def on_stored(self, statement_id: MessageId) -> None:
+        """Said once it is on our disk that it lies in the mailbox."""
+        self._core.journal.write(keep_mailed(statement_id, "stored"))
+        self._core.journal.after(lambda: self._show_status(self.outbox.on_stored(statement_id)))
+
+    def on_failed(self, statement_id: MessageId, reason: str) -> None:
+        self._core.journal.write(keep_mailed(statement_id, "failed"))
+        self._core.journal.after(lambda: self._show_status(self.outbox.on_failed(statement_id, reason)))
 
     async def on_committed(self, link: Link, message: Committed) -> None:
         self._note(*self.outbox.on_committed(message.ids, link.author.peer))
@@ -236,8 +268,9 @@ class Exchange:
         await self._people.check(name, other, contact=author != me.peer)
         return await self._talks.open_direct(other, self._people.shown(name, other))
 
-    async def _take(self, talk: Talk, statements: list[Statement], link: Link, *, delayed: bool) -> bool:
-        """Verified statements of one talk, whoever they came from. Whether any of them was new."""
+    async def _take(self, talk: Talk, statements: list[Statement], *, delayed: bool, told_by: PeerId | None) -> bool:
+        """Verified statements of one talk, from somebody we are linked to or, None, from our mailbox. Whether any of them
+        was new."""
         news = False
         authors = {(s.author.name, s.author.peer) for s in statements}
         standings = {(name, peer): await self._people.check(name, peer, contact=True) for name, peer in sorted(authors)}
@@ -250,7 +283,7 @@ class Exchange:
             if offered.fate is Fate.NEW:
                 news = True
                 self._keep(talk, statement, offered.depth, offered.shown, delayed=delayed, verified=verified)
-                if talk.direct and link.author.peer != self._core.me.peer:
+                if talk.direct and told_by != self._core.me.peer:
                     for_own_devices.append(statement)
             if offered.fate in (Fate.NEW, Fate.KNOWN) and statement.author.peer != self._core.me.peer:
                 committed.setdefault(statement.author.peer, []).append(statement.id)
@@ -313,6 +346,7 @@ class Exchange:
                     state=change.state,
                     delivered_to=change.delivered_to,
                     members=change.members,
+                    reason=change.reason,
                 )
             )
 

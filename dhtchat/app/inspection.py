@@ -23,6 +23,9 @@ class Sizes(NamedTuple):
     outbox: int
     held: int
     """Statements of one talk, at most, that wait for what they follow."""
+    mail: int
+    """Entries of mailboxes that it holds for others."""
+    mail_bytes: int
 
 
 class Inspection:
@@ -95,4 +98,6 @@ class Inspection:
             record_bytes=self.storage.bytes_held,
             outbox=len(self._exchange.outbox),
             held=max((talk.timeline.waiting for talk in self._talks), default=0),
+            mail=self.storage.mail_held[0],
+            mail_bytes=self.storage.mail_held[1],
         )

@@ -16,6 +16,7 @@ from dhtchat.app.exchange import Exchange, message_event
 from dhtchat.app.inspection import Inspection
 from dhtchat.app.journal import Journal
 from dhtchat.app.links import LinkKeeper
+from dhtchat.app.mail import PostOffice
 from dhtchat.app.paths import DeviceFolder, claim_device_folder, remember_login, write_private
 from dhtchat.app.people import People, Person, Standing
 from dhtchat.app.rooms import JoinedRoom, Rooms, clean_topic
@@ -230,6 +231,7 @@ class ChatNode:
             may_share=self._may_share,
             on_shown=self._on_shown,
         )
+        self._mail = PostOffice(self._core, self._talks, self._exchange, self._pool, self._spawn)
         self._attendance = Attendance()
         self._keeper = LinkKeeper(
             self._core,
@@ -263,6 +265,7 @@ class ChatNode:
         await self._talks.load()
         for talk in self._talks:
             await self._exchange.restore_outbox(talk)
+        await self._mail.load()
         await self._stack.enter_async_context(self._pool)
         at = self._settings.listen_at()
         try:  # one number for both is easier on firewalls, and the same again after a restart
@@ -303,6 +306,8 @@ class ChatNode:
             self._watch_rooms(),
             self._compare_histories(),
             self._republish_account(),
+            self._mail.run_sending(),
+            self._mail.run_collecting(),
         ):
             self._spawn(body, getattr(body, "__qualname__", "task"))
 
@@ -365,17 +370,19 @@ class ChatNode:
         self._stream.close()
 
     async def _flush(self) -> None:
-        """Wait until everybody who has a link has what we said, but not for ever."""
+        """Wait until everybody who has a link has what we said, and the mailboxes of the others, but not for ever."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_TIMEOUT_S):
                 await self._core.journal.flush()
-                while any(self._pool.links_of(peer) for peer in self._exchange.outbox.lacking()) or self._may_reach():  # noqa: ASYNC110 - three things at once, and only at the end
+                await self._mail.hurry()
+                while self._is_owing() or self._mail.hurrying:  # noqa: ASYNC110 - several things at once, and only at the end
                     await asyncio.sleep(0.05)
+                await self._core.journal.flush()  # what was stored is said
 
-    def _may_reach(self) -> bool:
-        """Whether somebody we owe a line is online, so that a link may come up any moment."""
+    def _is_owing(self) -> bool:
+        """Whether somebody lacks a line, here only, who has a link, or is online so that one may come up any moment."""
         online = self._attendance.online(self._core.now_s())
-        return any(peer in online for peer in self._exchange.outbox.lacking())
+        return any(self._pool.links_of(peer) or peer in online for peer in self._exchange.outbox.only_here())
 
     async def _say_goodbye(self) -> None:
         records = [record.raw for record in self._own_records(gone=True)]
@@ -440,6 +447,8 @@ class ChatNode:
         await asyncio.gather(*(link.check(PROBE_INTERVAL_S) for link in self._pool.links()))
         self._keeper.forget_addresses()
         self._pool.retry_now()
+        await self._mail.hurry()
+        self._mail.collect_soon()
 
     async def _watch_people(self) -> None:
         """Read the directory now and then, and let what we know grow old. One that has split is read when the user asks:

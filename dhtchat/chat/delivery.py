@@ -1,7 +1,8 @@
 """What happened to what we said: one entry per own statement, until everybody entitled has it. No I/O, no clock.
 
-`queued` is on our disk, `sent` was written to a link, `delivered` is on a recipient's disk. A state never goes back. That
-others have a statement is learnt from `Committed`, and from any later comparison of histories (`Have`).
+`queued` is on our disk, `sent` was written to a link, `stored` lies sealed with enough peers, `delivered` is on a recipient's
+disk. A state never goes back; what has `failed` may still be delivered, when both meet. That others have a statement is
+learnt from `Committed`, from any later comparison of histories (`Have`), and from receipts in their mailbox.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,7 +11,7 @@ from typing import Literal, NamedTuple
 from dhtchat.ids import DeviceId, MessageId, PeerId
 from dhtchat.limits import OUTBOX_ENTRIES_MAX
 
-State = Literal["queued", "sent", "delivered"]
+State = Literal["queued", "sent", "stored", "delivered", "failed"]
 
 
 class StatusChange(NamedTuple):
@@ -20,6 +21,8 @@ class StatusChange(NamedTuple):
     state: State
     delivered_to: int | None
     members: int | None
+    reason: str | None = None
+    """Why it failed."""
 
 
 class Receipt(NamedTuple):
@@ -53,10 +56,18 @@ class Outbox:
         self._entries: dict[MessageId, _Outgoing] = {}
 
     def add(
-        self, statement_id: MessageId, conversation: bytes, counter: int, recipients: Iterable[PeerId], *, direct: bool
+        self,
+        statement_id: MessageId,
+        conversation: bytes,
+        counter: int,
+        recipients: Iterable[PeerId],
+        *,
+        direct: bool,
+        state: State = "queued",
     ) -> StatusChange:
         """After the commit. Above its bound the oldest room statement is no longer followed (it still spreads)."""
         entry = _Outgoing(conversation, counter, frozenset(recipients), direct=direct)
+        entry.state = state
         if entry.recipients:  # alone in a room, there is nobody whose having it could be told
             self._entries[statement_id] = entry
         if len(self._entries) > OUTBOX_ENTRIES_MAX:
@@ -71,6 +82,22 @@ class Outbox:
             return []
         entry.state = "sent"
         return [self._status(statement_id, entry)]
+
+    def on_stored(self, statement_id: MessageId) -> list[StatusChange]:
+        """All its parts lie with enough replicas of the recipient's mailbox."""
+        entry = self._entries.get(statement_id)
+        if entry is None or entry.state not in ("queued", "sent"):
+            return []
+        entry.state = "stored"
+        return [self._status(statement_id, entry)]
+
+    def on_failed(self, statement_id: MessageId, reason: str) -> list[StatusChange]:
+        """Given up. It is still followed: when both meet it goes by the link."""
+        entry = self._entries.get(statement_id)
+        if entry is None or entry.state in ("delivered", "failed"):
+            return []
+        entry.state = "failed"
+        return [self._status(statement_id, entry)._replace(reason=reason)]
 
     def on_committed(self, ids: Iterable[bytes], peer: PeerId) -> tuple[list[Receipt], list[StatusChange]]:
         """`peer` says that these statements are on a disk of theirs."""
@@ -108,6 +135,17 @@ class Outbox:
                 for peer in sorted(entry.missing):
                     found.setdefault(peer, []).append(statement_id)
         return found
+
+    def only_here(self) -> list[PeerId]:
+        """People for whom we have a line that is neither with them nor stored for them."""
+        return sorted(
+            {
+                peer
+                for entry in self._entries.values()
+                if not entry.direct or entry.state in ("queued", "sent")
+                for peer in entry.missing
+            }
+        )
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -60,6 +60,8 @@ class StatusChanged(Event, frozen=True, kw_only=True, omit_defaults=True, tag="s
     state: Literal["queued", "sent", "stored", "delivered", "read", "failed"]
     delivered_to: int | None = None
     members: int | None = None
+    reason: str | None = None
+    """Why it failed, in words."""
 
 
 class PresenceChanged(Event, frozen=True, kw_only=True, tag="presence"):

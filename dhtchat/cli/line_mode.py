@@ -25,8 +25,8 @@ from dhtchat.runtime import real_runtime
 if TYPE_CHECKING:
     from dhtchat.app.settings import Settings
 
-_QUEUED_NOTICE_S = 2.0
-"""A private line that has not left after this long is mentioned: whoever wrote it should know."""
+_QUEUED_NOTICE_S = 5.0
+"""A private line that has neither left nor been stored after this long is mentioned: whoever wrote it should know."""
 
 
 def join(
@@ -88,6 +88,8 @@ class LineMode:
         self._unsent: dict[str, asyncio.TimerHandle] = {}
         self._recipients: dict[str, str] = {}
         """Of our own private lines that have not arrived yet."""
+        self._stored: set[str] = set()
+        """Those of them that lie in a mailbox."""
 
     async def run(self, password: str, rooms: list[str], standard_input: StandardInput, *, create: bool) -> int:
         """Until the input ends, `/quit`, or a signal. Errors before `ready` are raised."""
@@ -158,22 +160,29 @@ class LineMode:
                 self._watch_status(event)
 
     def _watch_status(self, event: StatusChanged) -> None:
-        """Most states are noise on a plain screen; that a private line stays here is not."""
+        """Most states are noise on a plain screen; that a private line has not gone straight to its reader is not."""
         waiting = self._unsent.pop(event.id, None)
+        late = waiting is not None and waiting.when() < asyncio.get_running_loop().time()
         if waiting is not None:
-            if waiting.when() < asyncio.get_running_loop().time() and event.state == "delivered":
-                self._output.show(Notice(message=f"your line to {self._recipients.get(event.id, 'them')} has arrived"))
-            elif event.state == "sent":
+            if event.state == "sent":
                 self._unsent[event.id] = waiting
                 return
             waiting.cancel()
-        if event.state == "delivered":
-            self._recipients.pop(event.id, None)
-        if event.state == "failed":
-            self._output.show(event)
-        elif event.state == "queued" and event.members is None:
-            loop = asyncio.get_running_loop()
-            self._unsent[event.id] = loop.call_later(_QUEUED_NOTICE_S, self._mention, event)
+        who = self._recipients.get(event.id, "them")
+        match event.state:
+            case "delivered":
+                self._recipients.pop(event.id, None)
+                if late or event.id in self._stored:
+                    self._stored.discard(event.id)
+                    self._output.show(Notice(message=f"your line to {who} has arrived"))
+            case "stored":
+                self._stored.add(event.id)
+                self._output.show(Notice(message=f"{who} cannot be reached: your line lies sealed in their mailbox"))
+            case "failed":
+                self._output.show(event)
+            case "queued" if event.members is None:
+                loop = asyncio.get_running_loop()
+                self._unsent[event.id] = loop.call_later(_QUEUED_NOTICE_S, self._mention, event)
 
     def _mention(self, event: StatusChanged) -> None:
         who = self._recipients.get(event.id, "they")

@@ -186,6 +186,8 @@ class Renderer:
             else f" to {event.delivered_to} of {event.members}"
         )
         line = f"-- message {_line(event.id[:_MESSAGE_ID_CHARACTERS])} {_STATES[event.state]}{share}"
+        if event.reason:
+            line += f": {_line(event.reason)}"
         return self._styled(line, ERROR if event.state == "failed" else DIM)
 
     def _topic(self, event: TopicChanged) -> str:

@@ -18,6 +18,7 @@ from dhtchat.dht.announcer import MakeRecord
 from dhtchat.dht.claiming import ClaimReading, Tally, VoteKeeper
 from dhtchat.dht.contact import Contact
 from dhtchat.dht.crawler import Found, LookupCrawl, Question, Spawn
+from dhtchat.dht.mail import MailCarrier
 from dhtchat.dht.opener import RecordOpener
 from dhtchat.dht.protocol import DhtProtocol, HelloAnswer, OtherNetwork
 from dhtchat.dht.publisher import Publisher
@@ -205,6 +206,8 @@ class DhtNode:
         self._upkeep = Upkeep(storage, votes, self._replicas, parameters=parameters, runtime=runtime)
         self.trees = TreeReader(self._replicas, runtime)
         """Reads directories and memberships."""
+        self.mail = MailCarrier(self._replicas, self._protocol, own, opener)
+        """Brings mail to its replicas, and from them."""
         self._publisher = Publisher(self._replicas, self.trees, runtime, self._spawn)
         self.replica = self._protocol.replica = own
         """What it does as a replica, for the simulator."""
@@ -242,6 +245,7 @@ class DhtNode:
         self._upkeep.start()
         self._spawn(self._upkeep.run_looks())
         self._spawn(self._upkeep.run_handoffs())
+        self._spawn(self._upkeep.run_mail_looks())
 
     async def take_part(self) -> None:
         """From a client to a full node: others may know us now, and ask us. Nothing for one that is full already."""

@@ -51,6 +51,7 @@ from dhtchat.limits import (
     DATAGRAM_ID_BYTES,
     FIND_REPLY_CONTACTS_MAX,
     GIST_BYTES,
+    LIST_PAGES_MAX,
     LOOKUP_SLOW_MIN_S,
     NETWORK_TAG_BYTES,
     PADDED_QUESTION_BYTES,
@@ -138,6 +139,9 @@ class LocalReplica(Protocol):
 
     def entries(self, key: RecordKey, kind: str, after: bytes) -> Iterable[HeldEntry]:
         """Those behind `after`, by entry id."""
+
+    def index(self, key: RecordKey, after: bytes) -> Iterable[tuple[bytes, int]]:
+        """Id and sequence number of all of a set behind an entry id."""
 
     def below(self, key: RecordKey) -> tuple[str, ...] | None:
         """Leaves below a node of a tree that has split; None when it has not, or is none."""
@@ -662,17 +666,36 @@ class DhtProtocol(KademliaProtocol):
         return EntriesFound(answer.entries, (), answer.split, answer.below, following, answer.gist)
 
     async def call_find_other_entries(
-        self, contact: Contact, key: RecordKey, kind: str, first: EntriesFound
+        self, contact: Contact, key: RecordKey, kind: str, first: EntriesFound, *, pages: int = SET_PAGES_MAX
     ) -> list[wire.Entry]:
         """All it holds, given its first page: page by page, as many as an honest replica can have."""
         held, after = list(first.held), first.following
-        for _ in range(SET_PAGES_MAX - 1):
+        for _ in range(pages - 1):
             if not after or len(held) >= SET_ENTRIES_MAX:
                 break
             page = await self.call_find_entries(contact, key, kind, after=after)
             held += page.held
             after = page.following
         return held[:SET_ENTRIES_MAX]
+
+    async def call_list_entries(self, contact: Contact, key: RecordKey) -> dict[bytes, int]:
+        """The ids of all entries it holds of a set, with their sequence numbers; as many as an honest replica can have."""
+        held: dict[bytes, int] = {}
+        after = b""
+        for _ in range(LIST_PAGES_MAX):
+            answer = await self._call(contact, wire.ListEntries(key, after), wire.Listed)
+            held |= {listed.entry: listed.sequence for listed in answer.entries}
+            if answer.following <= after or len(held) >= SET_ENTRIES_MAX:
+                break
+            after = answer.following
+        return held
+
+    async def call_entry(self, contact: Contact, key: RecordKey, kind: str, entry_id: bytes) -> bytes | None:
+        """One entry of a set, unverified; None when it has not got it."""
+        before = max(0, int.from_bytes(entry_id, "big") - 1).to_bytes(len(entry_id), "big")
+        answer = await self._question(contact, wire.FindEntries(key, kind, before), wire.Entries)
+        entries = answer.entries if isinstance(answer, wire.Entries) else []
+        return entries[0].record if entries else None
 
     async def call_hello(
         self, endpoint: Endpoint, *, pinned: bytes | None = None, tries: int = RPC_TRIES
@@ -737,6 +760,8 @@ class DhtProtocol(KademliaProtocol):
                 answer = self.rpc_store(request, asked)
             case wire.Touch():
                 answer = self.rpc_touch(request, asked)
+            case wire.ListEntries(key=key, after=after):
+                answer = self.rpc_list_entries(RecordKey(key), after)
             case _:
                 raise AssertionError(f"nobody answers {type(request).__name__}")
         return 0 if answer is None else self._send_answer(asked, answer)
@@ -789,6 +814,18 @@ class DhtProtocol(KademliaProtocol):
             page.append(packed)
             last = entry.record.body.entry_id(entry.record.key)
         return wire.Entries(page, b"", split, named) if page or after or split else None
+
+    def rpc_list_entries(self, key: RecordKey, after: bytes) -> wire.Answer:
+        assert self.replica is not None
+        page: list[wire.ListedEntry] = []
+        room = PAGE_BYTES_MAX
+        for entry_id, sequence in self.replica.index(key, after):
+            entry = wire.ListedEntry(entry_id, sequence)
+            room -= wire.encoded_size(entry)
+            if room < 0:
+                return wire.Listed(page, page[-1].entry)
+            page.append(entry)
+        return wire.Listed(page, b"")
 
     def rpc_store(self, request: wire.Store, asked: Asked) -> wire.Answer | None:
         """The answer; None when it comes later, or when this is a repetition of a request that is being served."""

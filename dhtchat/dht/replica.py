@@ -43,6 +43,10 @@ class OwnReplica:
         """Those alive behind the entry id `after`, by entry id."""
         return self._storage.entries(key, kind, after)
 
+    def index(self, key: RecordKey, after: bytes = b"") -> Iterator[tuple[bytes, int]]:
+        """Id and sequence number of all that lives of a set, behind the entry id `after`."""
+        return self._storage.index(key, after)
+
     def below(self, key: RecordKey) -> tuple[str, ...] | None:
         """Leaves below a node of a tree that has split; None when it has not, or is none."""
         return self._storage.below(key)

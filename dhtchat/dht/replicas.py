@@ -19,12 +19,14 @@ from dhtchat.dht.opener import RecordOpener
 from dhtchat.dht.protocol import ClaimsFound, Declined, DhtProtocol, EntriesFound
 from dhtchat.dht.replica import OwnReplica
 from dhtchat.dht.sets import NodeMerge, NodeReading, SetReading
-from dhtchat.dht.storage import HeldEntry, Kept, Standing, claim_of
+from dhtchat.dht.storage import HeldEntry, Kept, Mortal, Standing, claim_of
 from dhtchat.dht.tending import Votes
 from dhtchat.dht.wire import MS_PER_S
 from dhtchat.errors import MalformedRecord, NetworkTrouble
 from dhtchat.ids import RecordKey, distance
 from dhtchat.limits import (
+    MAIL_ITEM_ID_BYTES,
+    MAIL_OWNER_PAGES_MAX,
     REPAIRS_OPEN_MAX,
     REPAIRS_PER_READ_MAX,
     REPAIRS_REMEMBERED_MAX,
@@ -34,6 +36,7 @@ from dhtchat.parameters import NetworkParameters
 from dhtchat.records.acceptance import Reason, Verdict
 from dhtchat.records.envelope import peek_digest
 from dhtchat.records.kinds import DurableRecord, Record, SoftRecord, is_durable, place_of
+from dhtchat.records.mail import Mailbox, MailReceipt
 from dhtchat.runtime import Runtime
 
 
@@ -485,6 +488,62 @@ class Replicas:
     def _claim_repairs(self, tally: Tally, claim: bytes) -> list[Repair]:
         return [Repair(contact, tally.best[claim], None) for contact in tally.lacking(claim)]
 
+    async def even_out(self, key: RecordKey, held: Callable[[RecordKey], list[Mortal]]) -> int:
+        """Give the other replicas of a mailbox what they lack of what we hold, in our order, and learn from them what its
+        owner has said. (We may be a replica no more, and the owner has told only those that are.) How many answered."""
+        replicas = await self.nearest(key, SOFT_REPLICAS)
+        own = dict(self._own.index(key))
+        answered = 0
+        for contact in replicas.contacts:
+            if self.is_us(contact):
+                answered += 1
+                continue
+            try:
+                theirs = await self._protocol.call_list_entries(contact, key)
+            except NetworkTrouble:
+                continue
+            answered += 1
+            if any(
+                index > own.get(entry_id, -1)
+                for entry_id, index in theirs.items()
+                if len(entry_id) > MAIL_ITEM_ID_BYTES
+            ):
+                await self._learn_owner(contact, key)
+            given = 0
+            for record, dies_at_s, *_ in held(key):
+                body = cast(SoftRecord, record).body
+                if theirs.get(body.entry_id(record.key), -1) >= body.sequence or dies_at_s is None:
+                    continue
+                if given >= REPAIRS_PER_READ_MAX or (contact.node_id, record.digest) in self._repaired:
+                    continue  # the rest next time; what it did not keep before, it had its reasons
+                remaining_s = dies_at_s - self._runtime.clock.wall()
+                outcome = await self.store(contact, key, record.raw, remaining_s)
+                if outcome.kept is None:
+                    break
+                given += 1
+                if not outcome.holds:
+                    self._remember_repair(contact, record)
+                self._protocol.statistics["repaired"] += outcome.holds
+        return answered
+
+    async def _learn_owner(self, contact: Contact, key: RecordKey) -> None:
+        """Take what somebody holds of the owner of a mailbox; it is judged as when it is brought to us."""
+        for kind in (Mailbox.KIND, MailReceipt.KIND):
+            try:
+                first = await self._protocol.call_find_entries(contact, key, kind)
+                entries = await self._protocol.call_find_other_entries(
+                    contact, key, kind, first, pages=MAIL_OWNER_PAGES_MAX
+                )
+            except NetworkTrouble:
+                return
+            for entry in entries:
+                self._own.offer(key, entry.record, entry.remaining_ms / MS_PER_S)
+
+    def _remember_repair(self, contact: Contact, record: Record) -> None:
+        self._repaired[contact.node_id, record.digest] = None
+        if len(self._repaired) > REPAIRS_REMEMBERED_MAX:
+            self._repaired.popitem(last=False)
+
     def _repair(self, key: RecordKey, repairs: list[Repair], *, again: bool) -> None:
         """In the background, and bounded. Readers, who come often, give each replica each version once (`again` False):
         if it did not keep it, it had its reasons."""
@@ -492,9 +551,7 @@ class Replicas:
             done = (repair.contact.node_id, repair.record.digest)
             if self._repairs_open >= REPAIRS_OPEN_MAX or (done in self._repaired and not again):
                 continue
-            self._repaired[done] = None
-            if len(self._repaired) > REPAIRS_REMEMBERED_MAX:
-                self._repaired.popitem(last=False)
+            self._remember_repair(repair.contact, repair.record)
             self._repairs_open += 1
             self._spawn(self._give(key, repair))
 

@@ -220,10 +220,9 @@ class ContactTable(RoutingTable):
 
     def has_use_for(self, contact: Contact) -> bool:
         """Whether it is worth finding out if somebody new is there: not while its bucket is full of nodes that were heard
-        lately, unless it is ours, which may split. (The paper's §2.2 pings the eldest each time; in a busy network that was a
-        quarter of all questions. Buckets far away split for whom our own searches meet.)"""
+        lately. (The paper's §2.2 pings the eldest each time; in a busy network that was a quarter of all questions.)"""
         bucket = self._bucket(contact.node_id)
-        return not bucket.is_healthy(self._clock.monotonic()) or bool(bucket.has_in_range(self.node))
+        return not bucket.is_healthy(self._clock.monotonic()) or self._may_split(bucket)
 
     def _may_split(self, bucket: ContactBucket) -> bool:
         return bool(bucket.has_in_range(self.node) or bucket.depth() % _DEPTH_STEP != 0)

@@ -1,8 +1,9 @@
 """What this node keeps for others: bounded, judged before anything is kept, and nothing served after its time.
 
-Two shelves. Claims (durable records): up to CLAIMS_PER_NAME_MAX rivals per key in order of arrival, the first is this
+Two shelves, and mailboxes. Claims (durable records): up to CLAIMS_PER_NAME_MAX rivals per key in order of arrival, the first is this
 replica's vote; in memory and in SQLite. Entries (soft records): sets in memory only, each with the time it dies, and the
-sequence numbers of what has died, so that a copy somebody kept cannot come back.
+sequence numbers of what has died, so that a copy somebody kept cannot come back. Mailboxes are such sets, with rules of
+their own (`mail_shelf.py`); they live for days, so they are in SQLite as well.
 
 SQLite is written in small transactions on the loop. In WAL mode with `synchronous=NORMAL` a commit is one write without
 fsync (tens of microseconds; the disk may lose the last moments, the other replicas do not), an answer never says "stored"
@@ -14,13 +15,14 @@ import logging
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Final, NamedTuple, cast
 
 from kademlia.storage import IStorage
 
+from dhtchat.dht.mail_shelf import Box, Full, handing_order
 from dhtchat.dht.wire import gist_of
 from dhtchat.errors import BadSignature, DamagedFile, MalformedRecord
 from dhtchat.ids import RecordKey
@@ -30,6 +32,8 @@ from dhtchat.limits import (
     INNER_ENTRIES_MAX,
     LEAF_ENTRIES_MAX,
     LISTINGS_PER_OWNER_MAX,
+    MAIL_STORED_BYTES_MAX,
+    MAIL_STORED_ENTRIES_MAX,
     SEQUENCES_REMEMBERED_MAX,
     SET_ENTRIES_MAX,
     SPLIT_KEPT_S,
@@ -43,8 +47,9 @@ from dhtchat.limits import (
 )
 from dhtchat.parameters import NetworkParameters
 from dhtchat.records.acceptance import Judgement, Reason, Verdict, judge
-from dhtchat.records.kinds import TREE_KINDS, DurableRecord, Record, SoftRecord, is_durable, open_record
+from dhtchat.records.kinds import MAIL_KINDS, TREE_KINDS, DurableRecord, Record, SoftRecord, is_durable, open_record
 from dhtchat.records.listing import RoomListing
+from dhtchat.records.mail import Mail, MailboxRecord, mail_work_bits
 from dhtchat.records.soft import dies_at, forgotten_at
 from dhtchat.runtime import Clock
 
@@ -60,6 +65,18 @@ CREATE TABLE IF NOT EXISTS claims (
     PRIMARY KEY (network, key, position)
 ) WITHOUT ROWID
 """
+_MAIL_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS mail (
+    network BLOB NOT NULL,
+    key BLOB NOT NULL,
+    entry BLOB NOT NULL,
+    raw BLOB NOT NULL,
+    received_at_s REAL NOT NULL,
+    dies_at_s REAL NOT NULL,
+    PRIMARY KEY (network, key, entry)
+) WITHOUT ROWID
+"""
+_MAIL_INDEX: Final = "CREATE INDEX IF NOT EXISTS mail_by_end ON mail (dies_at_s)"
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
@@ -143,14 +160,21 @@ class _EntrySet:
         self.order: list[bytes] = []
         """Entry ids, sorted: what pages go by."""
         self.memories: dict[bytes, _Memory] = {}
+        self.box: Box | None = None
+        """When it is a mailbox."""
 
     def put(self, entry_id: bytes, entry: _Entry) -> None:
+        if isinstance(entry.record.body, MAIL_KINDS):
+            self.box = self.box or Box()
+            self.box.put(entry_id, entry.record)
         if entry_id not in self.entries:
             bisect.insort(self.order, entry_id)
         self.entries[entry_id] = entry
 
     def remove(self, entry_id: bytes) -> _Entry:
         del self.order[bisect.bisect_left(self.order, entry_id)]
+        if self.box is not None:
+            self.box.remove(entry_id, self.entries[entry_id].record)
         return self.entries.pop(entry_id)
 
 
@@ -169,11 +193,15 @@ class RecordStorage(IStorage):
         self._count = 0
         self._bytes = 0
         self._memories = 0
+        self._mail_count = 0
+        self._mail_bytes = 0
         self._splits = 0
         self._swept_at_s = clock.wall()
-        self._database = None if path is None else _open_database(path)
-        if self._database is not None:
-            self._load(self._database)
+        self._database: sqlite3.Connection | None = None
+        if path is not None:
+            database = _open_database(path)
+            self._load(database)
+            self._database = database  # from now on: what is loaded is not written again
 
     def close(self) -> None:
         if self._database is not None:
@@ -258,6 +286,8 @@ class RecordStorage(IStorage):
     ) -> Kept:
         """Keep it if it may be kept. `remaining_s`: the life that was left where it comes from. `depth`, `lives`: see
         `wire.Store`. `hidden`: a set that is new with it is not served until `reveal`. `giver`: the node that publishes it."""
+        if isinstance(record.body, MAIL_KINDS):
+            return self._offer_mail(key, record, remaining_s)
         now_s = self._clock.wall()
         self._sweep_now_and_then(now_s)
         shelf = self._sets.get(key) or _EntrySet(depth, self._clock.monotonic())
@@ -276,7 +306,9 @@ class RecordStorage(IStorage):
         shelf.touched_at_s = now_s
         dies_at_s = dies_at(body.issued_at_s, body.ttl_s, now_s, remaining_s)
         if existing and judgement.verdict is Verdict.SAME and existing.is_from(giver):
-            self._prolong(existing, now_s)
+            if not shelf.split or lives > shelf.depth:  # what is left over from before the split shall end
+                existing.lives = lives
+                self._prolong(existing, now_s)
             return Kept(Verdict.SAME, Reason.NONE, body.sequence)
         if existing and judgement.verdict is Verdict.SAME:
             # The same bytes again, perhaps from their owner after a hand-off: no longer than from the first receipt.
@@ -343,6 +375,124 @@ class RecordStorage(IStorage):
                 continue
             if entry.dies_at_s > now_s and kind == entry.record.body.KIND:
                 yield HeldEntry(entry.record, entry.dies_at_s - now_s)
+
+    def index(self, key: RecordKey, after: bytes = b"") -> Iterator[tuple[bytes, int]]:
+        """Id and sequence number of those alive behind an entry id, of every kind; nothing of a node of a tree that is not
+        served."""
+        now_s = self._clock.wall()
+        shelf = self._sets.get(key)
+        if shelf is None or shelf.hidden:
+            return
+        for entry_id in shelf.order[bisect.bisect_right(shelf.order, after) :]:
+            entry = shelf.entries[entry_id]
+            if entry.dies_at_s > now_s:
+                yield entry_id, entry.record.body.sequence
+
+    # --- mailboxes ----------------------------------------------------------------------------------------------------
+
+    @property
+    def mail_held(self) -> tuple[int, int]:
+        """Entries of all mailboxes, and their bytes."""
+        return self._mail_count, self._mail_bytes
+
+    def mail_keys(self) -> list[RecordKey]:
+        """The mailboxes of which something is held."""
+        return [key for key, shelf in self._sets.items() if shelf.box]
+
+    def _offer_mail(self, key: RecordKey, record: MailboxRecord, remaining_s: float | None) -> Kept:
+        """Unlike other entries: work is asked for, `mail_shelf.py` says who makes way, it is kept on disk, and nothing is
+        remembered of what has gone. (An item that comes back is covered by the receipts, which live longer; an old version
+        of one can come back only once the newer has died.)"""
+        now_s = self._clock.wall()
+        self._sweep_now_and_then(now_s)
+        shelf = self._sets.get(key) or _EntrySet(0, self._clock.monotonic())
+        body = record.body
+        entry_id = body.entry_id(record.key)
+        existing = self._alive(shelf, entry_id, now_s)
+        held = existing.record.body.sequence if existing else 0
+        judgement = self._judge(record, existing.record if existing else None, key)
+        if not judgement.accepted:
+            return self._refused(judgement.reason, held)
+        dies_at_s = dies_at(body.issued_at_s, body.ttl_s, now_s, remaining_s)
+        if existing and judgement.verdict is Verdict.SAME:
+            first_s = dies_at(body.issued_at_s, body.ttl_s, existing.received_at_s)
+            if existing.dies_at_s < min(first_s, dies_at_s):
+                existing.dies_at_s = min(first_s, dies_at_s)
+                self._write_mail(key, entry_id, existing)
+            return Kept(Verdict.SAME, Reason.NONE, body.sequence)
+        box = shelf.box or Box()
+        if isinstance(body, Mail) and box.is_fetched(entry_id):
+            return self._refused(Reason.FETCHED, held)
+        excused = isinstance(body, Mail) and box.is_welcome(record.key)
+        if not excused and mail_work_bits(record, self._parameters.network_id) < self._parameters.mail_work_bits:
+            return self._refused(Reason.NO_WORK, held)
+        if existing is None and not self._make_mail_place(key, shelf, record):
+            return self._refused(Reason.FULL, 0)
+        self._sets[key] = shelf
+        self._account_for([existing.record] if existing else (), -1)
+        self._account_for([record], +1)
+        entry = _Entry(record, now_s, dies_at_s)
+        shelf.put(entry_id, entry)
+        self._write_mail(key, entry_id, entry)
+        if not isinstance(body, Mail):
+            self._clear_fetched(key, shelf)
+        return Kept(judgement.verdict, Reason.NONE, body.sequence)
+
+    def _make_mail_place(self, key: RecordKey, shelf: _EntrySet, record: SoftRecord) -> bool:
+        """In its box and on this node. Of another box nothing goes: to make many small ones is as cheap as a large one."""
+        try:
+            goes = (shelf.box or Box()).makes_way_for(record)
+        except Full:
+            return False
+        if goes is not None:
+            self._drop_mail(key, shelf, goes)
+        size = len(record.raw)
+        of_mail = self._mail_count < MAIL_STORED_ENTRIES_MAX and self._mail_bytes + size <= MAIL_STORED_BYTES_MAX
+        return of_mail and self._count < STORAGE_ENTRIES_MAX and self._bytes + size <= STORAGE_BYTES_MAX
+
+    def _clear_fetched(self, key: RecordKey, shelf: _EntrySet) -> None:
+        for item in shelf.box.fetched() if shelf.box else ():
+            self.statistics["mail-fetched"] += 1
+            self._drop_mail(key, shelf, item)
+
+    def _drop_mail(self, key: RecordKey, shelf: _EntrySet, entry_id: bytes) -> None:
+        self._account_for([shelf.remove(entry_id).record], -1)
+        network = self._parameters.network_id
+        self._write("DELETE FROM mail WHERE network = ? AND key = ? AND entry = ?", (network, key, entry_id))
+
+    def _write_mail(self, key: RecordKey, entry_id: bytes, entry: _Entry) -> None:
+        values = (self._parameters.network_id, key, entry_id, entry.record.raw, entry.received_at_s, entry.dies_at_s)
+        self._write("INSERT OR REPLACE INTO mail VALUES (?, ?, ?, ?, ?, ?)", values)
+
+    def _write(self, sql: str, values: tuple[object, ...]) -> None:
+        if self._database is None:
+            return
+        try:
+            with self._database:
+                self._database.execute(sql, values)
+        except sqlite3.Error as error:  # as with claims
+            self.statistics["disk-failed"] += 1
+            log.warning("cannot write mail to disk: %s", error)
+
+    def _load_mail(self, database: sqlite3.Connection) -> None:
+        """What was there when we ended, in order of arrival; the bounds hold for it as for what comes in."""
+        now_s, network = self._clock.wall(), self._parameters.network_id
+        rows = database.execute(
+            "SELECT key, raw, received_at_s, dies_at_s FROM mail WHERE network = ? ORDER BY received_at_s, entry",
+            (network,),
+        ).fetchall()
+        found: list[tuple[RecordKey, SoftRecord, float, float]] = []
+        for key, raw, received_at_s, dies_at_s in rows:
+            try:
+                record = open_record(raw, network)
+            except (MalformedRecord, BadSignature) as error:
+                log.warning("dropped mail that does not hold from the disk: %s", error)
+                continue
+            if dies_at_s > now_s and isinstance(record.body, MAIL_KINDS):
+                found.append((RecordKey(key), cast(SoftRecord, record), received_at_s, dies_at_s))
+        for key, record, received_at_s, dies_at_s in sorted(found, key=lambda row: handing_order(row[1])):
+            if self.offer_entry(key, record, dies_at_s - now_s).verdict is Verdict.NEW:
+                self._sets[key].entries[record.body.entry_id(record.key)].received_at_s = received_at_s
 
     # --- trees --------------------------------------------------------------------------------------------------------
 
@@ -437,11 +587,12 @@ class RecordStorage(IStorage):
         shelf = self._sets.get(key)
         if shelf is None:
             return []
-        return [
+        mortals = [
             Mortal(entry.record, entry.dies_at_s, shelf.depth, entry.lives)
             for entry in shelf.entries.values()
             if entry.dies_at_s > now_s
         ]
+        return sorted(mortals, key=lambda mortal: handing_order(cast(SoftRecord, mortal.record)))
 
     def sweep(self) -> None:
         """Remove what has died and forget what need not be remembered."""
@@ -450,6 +601,8 @@ class RecordStorage(IStorage):
             for entry_id, entry in list(shelf.entries.items()):
                 if entry.dies_at_s <= now_s:
                     self._account_for([shelf.remove(entry_id).record], -1)
+            if shelf.box is not None:
+                self._clear_fetched(key, shelf)  # perhaps a device that was waited for is listed no longer
             for entry_id, memory in list(shelf.memories.items()):
                 if memory.until_s <= now_s and entry_id not in shelf.entries:
                     del shelf.memories[entry_id]
@@ -458,6 +611,7 @@ class RecordStorage(IStorage):
             if not shelf.entries and not shelf.memories and not kept_split:
                 self._splits -= shelf.split
                 del self._sets[key]
+        self._write("DELETE FROM mail WHERE dies_at_s <= ?", (now_s,))
 
     def _sweep_now_and_then(self, now_s: float) -> None:
         if abs(now_s - self._swept_at_s) >= STORAGE_SWEEP_S:  # abs: the wall clock may be set back
@@ -505,17 +659,22 @@ class RecordStorage(IStorage):
 
     def _make_room(self, size: int, *, durable: bool) -> bool:
         """Whether one more record of `size` bytes fits. For a durable one, soft ones go if they must: theirs cost
-        nothing to make and come back by themselves."""
+        nothing to make and come back by themselves. Mail does not, and stays."""
         while self._count >= STORAGE_ENTRIES_MAX or self._bytes + size > STORAGE_BYTES_MAX:
-            shelf = next((shelf for shelf in self._sets.values() if shelf.entries), None) if durable else None
+            others = (shelf for shelf in self._sets.values() if shelf.entries and shelf.box is None)
+            shelf = next(others, None) if durable else None
             if shelf is None:
                 return False
             self._account_for([shelf.remove(shelf.order[0]).record], -1)
         return True
 
-    def _account_for(self, records: "list[DurableRecord] | list[SoftRecord] | tuple[()]", sign: int) -> None:
+    def _account_for(self, records: "Sequence[DurableRecord] | Sequence[SoftRecord]", sign: int) -> None:
         self._count += sign * len(records)
         self._bytes += sign * sum(len(record.raw) for record in records)
+        for record in records:
+            if isinstance(record.body, MAIL_KINDS):
+                self._mail_count += sign
+                self._mail_bytes += sign * len(record.raw)
 
     def _judge(
         self, record: Record, existing: Record | None, key: RecordKey, *, remembered_sequence: int = 0, depth: int = 0
@@ -553,6 +712,7 @@ class RecordStorage(IStorage):
                 self._claims.setdefault(RecordKey(key), []).append(cast(DurableRecord, record))
         for records in self._claims.values():
             self._account_for(records, +1)
+        self._load_mail(database)
 
     # --- the library's storage interface ------------------------------------------------------------------------------
 
@@ -644,6 +804,8 @@ def _connect(name: str) -> sqlite3.Connection:
             raise DamagedFile(f"{name} was written by a newer version of dhtchat")
         with database:
             database.execute(_SCHEMA)
+            database.execute(_MAIL_SCHEMA)
+            database.execute(_MAIL_INDEX)
             database.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
     except BaseException:
         database.close()

@@ -7,6 +7,7 @@ then who of the nearest lacks its durable records, and whether the votes on them
 
 import asyncio
 import contextlib
+import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from math import inf
@@ -22,6 +23,7 @@ from dhtchat.limits import (
     HANDOFF_DELAY_S,
     HANDOFF_STORES_OPEN_MAX,
     KEYS_PER_SLICE,
+    MAIL_LOOK_S,
     NEWCOMER_S,
     SETTLE_DELAY_S,
     SOFT_REPLICAS,
@@ -197,6 +199,27 @@ class Upkeep:
             self._unsettled[key] = min(2 * delay_s, UPKEEP_INTERVAL_S)
         self._looks.put(key, self._now_s() + self._runtime.jitter(delay_s))
         self._look_due.set()
+
+    async def run_mail_looks(self) -> None:
+        """Until cancelled. Mail lives for days and nobody says it again, so its replicas look after each other: whoever of the
+        nearest lacks something is given it."""
+        looks: Schedule[RecordKey] = Schedule()
+        while True:
+            await asyncio.sleep(self._runtime.jitter(MAIL_LOOK_S))
+            for key in self._storage.mail_keys():
+                if key not in looks:
+                    looks.put(key, self._now_s() + self._runtime.random.uniform(0, UPKEEP_INTERVAL_S))
+            while due := list(itertools.islice(iter(lambda: looks.pop_due(self._now_s()), None), UPKEEP_OPEN_MAX)):
+                async with asyncio.TaskGroup() as group:
+                    for key in due:
+                        group.create_task(self._look_after_mail(key, looks))
+
+    async def _look_after_mail(self, key: RecordKey, looks: Schedule[RecordKey]) -> None:
+        if not self._storage.mortal_entries(key):
+            return  # it has ended; should it come again, so does its turn
+        holders = await self._replicas.even_out(key, self._storage.mortal_entries)
+        pause_s = UPKEEP_INTERVAL_S * max(1.0, holders / UPKEEP_LOOKS_PER_INTERVAL)
+        looks.put(key, self._now_s() + self._runtime.jitter(pause_s))
 
     def _now_s(self) -> float:
         return self._runtime.clock.monotonic()

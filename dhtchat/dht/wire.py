@@ -127,6 +127,13 @@ class Touch(Request, frozen=True, tag="touch"):
     gist: Annotated[bytes, Meta(min_length=GIST_BYTES, max_length=GIST_BYTES)]
 
 
+class ListEntries(Request, frozen=True, tag="list_entries"):
+    """Which entries of this set are there behind the one named `after`, of whatever kind? Answered by `Listed`."""
+
+    key: Target
+    after: EntryCursor
+
+
 class Leaving(Request, frozen=True, tag="leaving"):
     """I shall not answer from now on. Not answered; who gets it asks once whether it is true."""
 
@@ -195,6 +202,20 @@ class Entries(Answer, frozen=True, tag="entries"):
     gist: Annotated[bytes, Meta(max_length=GIST_BYTES)] = b""
 
 
+class ListedEntry(_Message, frozen=True):
+    """An entry of a set by its id, and the sequence number of the version that is held."""
+
+    entry: EntryCursor
+    sequence: Annotated[int, Meta(ge=0, le=2**62)]
+
+
+class Listed(Answer, frozen=True, tag="listed"):
+    """One page. `following`: where the next one starts; empty at the end."""
+
+    entries: Annotated[list[ListedEntry], Meta(max_length=PAGE_BYTES_MAX)]
+    following: EntryCursor
+
+
 class Stored(Answer, frozen=True, tag="stored"):
     """What became of a record, and the sequence number of what is held now in its place.
 
@@ -231,6 +252,7 @@ ANSWER_TO: Final[dict[type[Request], type[Answer]]] = {
     FindEntries: Entries,
     Store: Stored,
     Touch: Stored,
+    ListEntries: Listed,
 }
 
 
@@ -254,7 +276,9 @@ class Frame(NamedTuple):
     message: Message | None
 
 
-_request_decoder: Final = msgspec.msgpack.Decoder(Ping | FindNode | FindClaims | FindEntries | Store | Touch | Leaving)
+_request_decoder: Final = msgspec.msgpack.Decoder(
+    Ping | FindNode | FindClaims | FindEntries | Store | Touch | ListEntries | Leaving
+)
 _answers: Final[tuple[type[Answer], ...]] = (*dict.fromkeys(ANSWER_TO.values()), Greeting)
 _answer_decoders: Final[dict[type[Answer], msgspec.msgpack.Decoder[Any]]] = {
     answer: msgspec.msgpack.Decoder(answer | Nodes | Refused if answer in (Claims, Entries) else answer | Refused)

@@ -10,7 +10,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 from dhtchat.errors import DamagedFile
 from dhtchat.history.schema import MIGRATIONS, SCHEMA_VERSION
@@ -92,6 +92,22 @@ def keep_person(row: StoredPerson) -> Write:
 
 def keep_fact(name: str, value: bytes) -> Write:
     return Write("INSERT OR REPLACE INTO facts VALUES (?,?)", (name, value))
+
+
+_MAILED: Final = "mailed/"
+"""Before the id of a line of our own in `facts`: what became of it in the recipient's mailbox."""
+
+
+def keep_mailed(statement_id: bytes, state: str) -> Write:
+    return keep_fact(_MAILED + statement_id.hex(), state.encode())
+
+
+def forget_fact(name: str) -> Write:
+    return Write("DELETE FROM facts WHERE name=?", (name,))
+
+
+def forget_mailed(statement_id: bytes) -> Write:
+    return forget_fact(_MAILED + statement_id.hex())
 
 
 class HistoryStore:
@@ -189,6 +205,29 @@ class HistoryStore:
     def fact(self, name: str) -> bytes | None:
         row = self._db.execute("SELECT value FROM facts WHERE name=?", (name,)).fetchone()
         return None if row is None else row[0]
+
+    def facts(self, prefix: str) -> dict[str, bytes]:
+        """All whose names begin so, without that beginning. `prefix` ends with a slash."""
+        rows = self._db.execute(
+            "SELECT name, value FROM facts WHERE name > ? AND name < ? ORDER BY name", (prefix, prefix[:-1] + "0")
+        )
+        return {name.removeprefix(prefix): value for name, value in rows}
+
+    def mailed(self) -> dict[bytes, str]:
+        """Own lines that lie in somebody's mailbox, or were given up: `stored` or `failed`."""
+        return {bytes.fromhex(name): value.decode() for name, value in self.facts(_MAILED).items()}
+
+    def by_ids(self, statement_ids: Iterable[bytes]) -> list[StoredStatement]:
+        """Those of these that are held."""
+        return [row for each in statement_ids for row in self._rows("WHERE id=?", (each,))]
+
+    def written_to(self) -> list[bytes]:
+        """The people to whom we have said something in private, the latest last."""
+        rows = self._db.execute(
+            """SELECT peer FROM conversations JOIN statements ON statements.conversation = conversations.id
+               WHERE direct=1 AND own=1 GROUP BY peer ORDER BY MAX(received_at_ms), peer"""
+        )
+        return [peer for (peer,) in rows]
 
     def receipts(self, statement_ids: Iterable[bytes]) -> dict[bytes, set[bytes]]:
         """Per statement id the people who have committed it."""

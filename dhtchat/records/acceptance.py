@@ -8,11 +8,11 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from dhtchat.ids import RecordKey
-from dhtchat.limits import CLOCK_SKEW_S
+from dhtchat.limits import CLOCK_SKEW_S, SOFT_TTL_S_MAX
 from dhtchat.parameters import NetworkParameters
 from dhtchat.records.account import Account
 from dhtchat.records.claims import work_bits
-from dhtchat.records.kinds import Record, place_of
+from dhtchat.records.kinds import MAIL_KINDS, Record, place_of
 from dhtchat.records.room import RoomGenesis
 from dhtchat.records.soft import forgotten_at
 
@@ -46,6 +46,8 @@ class Reason(StrEnum):
     """Said by the storage: the tree does not reach down to here, the record lives further up."""
     NOT_HELD = "not-held"
     """Said by the storage: what is to be kept alive is not there, or did not come from who asks."""
+    FETCHED = "fetched"
+    """Said by the storage: every device of the mailbox's owner is done with this item."""
     FULL = "full"
     """Said by the storage, not by `judge`: no room for this owner, key or network."""
     MALFORMED = "malformed"
@@ -98,7 +100,7 @@ def judge(
             return _refuse(Reason.FROM_THE_FUTURE)
         if now_s >= forgotten_at(body.issued_at_s, body.ttl_s):
             return _refuse(Reason.EXPIRED)
-        if body.ttl_s > parameters.presence_ttl_s:
+        if body.ttl_s > (SOFT_TTL_S_MAX if isinstance(body, MAIL_KINDS) else parameters.presence_ttl_s):
             return _refuse(Reason.TOO_LONG_LIVED)
     if existing is None:
         return _refuse(Reason.STALE) if body.sequence <= remembered_sequence else Judgement(Verdict.NEW)

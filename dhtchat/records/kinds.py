@@ -8,18 +8,29 @@ from dhtchat.limits import RECORD_BYTES_MAX, RECORDS_OPENED_CACHED_MAX
 from dhtchat.records.account import Account
 from dhtchat.records.envelope import Signed, open_signed, peek_envelope
 from dhtchat.records.listing import RoomListing, UserListing
+from dhtchat.records.mail import Mail, Mailbox, MailReceipt
 from dhtchat.records.membership import Membership
 from dhtchat.records.presence import Presence
 from dhtchat.records.room import RoomGenesis
 
 DurableRecord = Signed[Account] | Signed[RoomGenesis]
 """Never expires; claimed by whoever came first."""
-SoftRecord = Signed[Presence] | Signed[Membership] | Signed[UserListing] | Signed[RoomListing]
+SoftRecord = (
+    Signed[Presence]
+    | Signed[Membership]
+    | Signed[UserListing]
+    | Signed[RoomListing]
+    | Signed[Mail]
+    | Signed[Mailbox]
+    | Signed[MailReceipt]
+)
 """An entry of a set; dies unless refreshed."""
 Record = DurableRecord | SoftRecord
 
 DURABLE_KINDS = (Account, RoomGenesis)
-SOFT_KINDS = (Presence, Membership, UserListing, RoomListing)
+MAIL_KINDS = (Mail, Mailbox, MailReceipt)
+"""Soft kinds that make up a mailbox and live for days."""
+SOFT_KINDS = (Presence, Membership, UserListing, RoomListing, *MAIL_KINDS)
 TREE_KINDS = (Membership, UserListing, RoomListing)
 """Soft kinds of which the entries lie in trees, not in one set."""
 _BY_NAME = {kind.KIND: kind for kind in (*DURABLE_KINDS, *SOFT_KINDS)}

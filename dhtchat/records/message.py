@@ -107,6 +107,12 @@ def peek_parents(raw: bytes) -> list[bytes]:
     return list(body.parents)
 
 
+def peek_sent_at_s(raw: bytes) -> float:
+    """When its author says it was said, Unix seconds; of those we have checked and kept. Raises `MalformedRecord`."""
+    body: Message = decode_body(peek_envelope(raw).body, Message)
+    return body.sent_at_ms / 1000
+
+
 def message_id_of(signed: Signed[Message]) -> MessageId:
     return MessageId(signed.digest[:MESSAGE_ID_BYTES])
 

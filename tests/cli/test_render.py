@@ -217,6 +217,10 @@ def test_a_forged_line_stands_behind_a_bar() -> None:
         (private("waves", action=True), "17:33 alice -> you: * waves"),
         (StatusChanged(id="0123456789abcdef", state="queued"), "-- message 01234567 waits to be sent"),
         (
+            StatusChanged(id="0123456789abcdef", state="failed", reason="nobody came"),
+            "-- message 01234567 could not be delivered: nobody came",
+        ),
+        (
             StatusChanged(id="0123456789abcdef", state="delivered", delivered_to=3, members=4),
             "-- message 01234567 was delivered to 3 of 4",
         ),

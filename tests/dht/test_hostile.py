@@ -57,6 +57,7 @@ def some_request(source: random.Random) -> wire.Request:
             wire.FindEntries(key, "presence", source.randbytes(8)),
             wire.Store(key, record, source.choice([None, 5_000])),
             wire.Touch(key, source.randbytes(8), source.randbytes(16)),
+            wire.ListEntries(key, source.randbytes(8)),
             wire.Leaving(),
         ]
     )

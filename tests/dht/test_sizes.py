@@ -45,6 +45,7 @@ REQUESTS: list[wire.Request] = [
     wire.FindEntries(NODE, "x" * 16, bytes(ENTRY_ID_BYTES_MAX)),
     wire.Store(NODE, RECORD, LONGEST_MS, TREE_DEPTH_MAX, TREE_DEPTH_MAX),
     wire.Touch(NODE, bytes(ENTRY_ID_BYTES_MAX), bytes(GIST_BYTES)),
+    wire.ListEntries(NODE, bytes(ENTRY_ID_BYTES_MAX)),
     wire.Leaving(),
 ]
 ANSWERS: list[wire.Answer] = [
@@ -62,6 +63,9 @@ ANSWERS: list[wire.Answer] = [
     ),
     wire.Entries([], bytes(ENTRY_ID_BYTES_MAX), True, ("f" * TREE_NAME_DIGITS,) * BELOW_MAX),
     wire.Stored(Verdict.REFUSED, Reason.FROM_THE_FUTURE, 2**62, True, True),
+    wire.Listed(
+        [wire.ListedEntry(bytes(ENTRY_ID_BYTES_MAX), 2**62)] * (PAGE_BYTES_MAX // 76), bytes(ENTRY_ID_BYTES_MAX)
+    ),
     *map(wire.Refused, wire.Refusal),
 ]
 

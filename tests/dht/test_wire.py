@@ -41,6 +41,7 @@ REQUESTS: list[wire.Request] = [
     wire.Store(NODE, b"record", 120_000),
     wire.Store(NODE, b"record", None, 3, 5),
     wire.Touch(NODE, b"entry", bytes(16)),
+    wire.ListEntries(NODE, b"cursor"),
     wire.Leaving(),
 ]
 ANSWERS: list[wire.Answer] = [
@@ -52,6 +53,7 @@ ANSWERS: list[wire.Answer] = [
     wire.Stored(Verdict.REFUSED, Reason.STALE, 7),
     wire.Entries([], b"", True, ("0a", "0b")),
     wire.Entries([wire.Entry(b"one", 5)], b"next", False, (), bytes(16)),
+    wire.Listed([wire.ListedEntry(b"one", 5)], b"next"),
     wire.Stored(Verdict.REFUSED, Reason.SPLIT, 0, True, True),
 ]
 EXPECTED: list[type[wire.Answer]] = [*wire.ANSWER_TO.values(), wire.Greeting]

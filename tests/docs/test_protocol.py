@@ -84,9 +84,9 @@ def test_what_a_message_may_say_is_listed() -> None:
 def test_the_reasons_of_a_refusal_are_all_there() -> None:
     rows = table(section(PROTOCOL, "Acceptance"), "reason", "refused when")
     listed = {quoted(row[0])[0] for row in rows}
-    assert listed | {"full", "malformed", "split", "no-node", "not-held"} == {reason.value for reason in Reason} - {
-        Reason.NONE.value
-    }
+    assert listed | {"full", "malformed", "split", "no-node", "not-held", "fetched"} == {
+        reason.value for reason in Reason
+    } - {Reason.NONE.value}
 
 
 # --- messages ---------------------------------------------------------------------------------------------------------

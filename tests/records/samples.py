@@ -8,6 +8,10 @@ from dhtchat.limits import (
     KDF_LANES_MAX,
     KDF_MEMORY_KIB_MAX,
     KDF_PASSES_MAX,
+    MAIL_LIFE_S,
+    MAIL_RECEIPT_ITEMS_MAX,
+    MAIL_RECEIPT_SLOTS,
+    MAIL_WELCOME_MAX,
     NAME_CHARACTERS_MAX,
     PARENTS_MAX,
     ROOM_NAME_CHARACTERS_MAX,
@@ -20,6 +24,7 @@ from dhtchat.records.claims import NONCE_MAX
 from dhtchat.records.device import Author, DeviceCertificate
 from dhtchat.records.envelope import Body, Signed, sign_body
 from dhtchat.records.listing import RoomListing, UserListing
+from dhtchat.records.mail import SEALED_PART_BYTES, TAG_BYTES, Mail, Mailbox, MailReceipt
 from dhtchat.records.membership import Membership
 from dhtchat.records.message import Message, Say
 from dhtchat.records.presence import Address, Presence
@@ -64,9 +69,25 @@ def room_listing(*, sequence: int = 1) -> RoomListing:
     return RoomListing("#lobby", ROOM_ID, "what this is about", 3, sequence, NOW_S, 120, False)
 
 
+def mail(*, sequence: int = 1, label: bytes = b"l" * 16) -> Mail:
+    """What is sealed is made up here as well."""
+    return Mail(BOB.public, label, b"x" * SEALED_PART_BYTES, 7, sequence, NOW_S, MAIL_LIFE_S)
+
+
+def mailbox(*, sequence: int = 1, device: bytes = ALICES_LAPTOP.public, welcome: bytes = b"t" * 16) -> Mailbox:
+    return Mailbox(device, welcome, 7, sequence, NOW_S, MAIL_LIFE_S)
+
+
+def mail_receipt(
+    *, sequence: int = 1, device: bytes = ALICES_LAPTOP.public, slot: int = 0, items: tuple[bytes, ...] = (b"i" * 16,)
+) -> MailReceipt:
+    return MailReceipt(device, slot, True, list(items), 7, sequence, NOW_S, MAIL_LIFE_S)
+
+
 def stored() -> list[Body]:
     """One small body of each kind that the DHT stores."""
-    return [account(), genesis(), presence(), membership(), user_listing(), room_listing()]
+    soft = [presence(), membership(), user_listing(), room_listing(), mail(), mailbox(), mail_receipt()]
+    return [account(), genesis(), *soft]
 
 
 def certificate(*, identity: SigningKey = ALICE, device: SigningKey = ALICES_LAPTOP, name: str = "alice") -> bytes:
@@ -134,6 +155,18 @@ def largest() -> dict[str, Body]:
         Membership(_KEY, _NAME, _KEY, _SEQUENCE, _TIME_S, SOFT_TTL_S_MAX, True),
         UserListing(_NAME, _KEY, True, _SEQUENCE, _TIME_S, SOFT_TTL_S_MAX, True),
         RoomListing(_ROOM, _KEY, _GRIN * 100, 2**31, _SEQUENCE, _TIME_S, SOFT_TTL_S_MAX, True),
+        Mail(_KEY, b"l" * 16, b"s" * SEALED_PART_BYTES, NONCE_MAX, _SEQUENCE, _TIME_S, SOFT_TTL_S_MAX),
+        Mailbox(_KEY, b"t" * MAIL_WELCOME_MAX * TAG_BYTES, NONCE_MAX, _SEQUENCE, _TIME_S, SOFT_TTL_S_MAX),
+        MailReceipt(
+            _KEY,
+            MAIL_RECEIPT_SLOTS - 1,
+            True,
+            [b"i" * 16] * MAIL_RECEIPT_ITEMS_MAX,
+            NONCE_MAX,
+            _SEQUENCE,
+            _TIME_S,
+            SOFT_TTL_S_MAX,
+        ),
         largest_certificate,
         Message(
             signed(largest_certificate).raw,

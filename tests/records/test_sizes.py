@@ -24,6 +24,9 @@ SIZES = {
     "membership": 232,
     "user-listing": 201,
     "room-listing": 618,
+    "mail": 1_000,
+    "mailbox": 694,
+    "mail-receipt": 999,
     "device": 179,
     "message": 8_544,
 }
