@@ -152,6 +152,10 @@ CONTACTS_REMEMBERED_MAX: Final = 200
 CONTACTS_SAVE_DELAY_S: Final = 0.5
 """Good peers are on disk within a second of being learnt."""
 assert CONTACTS_SAVE_DELAY_S < 1.0
+CONTACTS_FEW: Final = 50
+CONTACTS_SAVE_AGAIN_S: Final = 10.0
+"""While fewer than so many are on disk. Later who is new can wait: in a growing network the file changed every second. Our
+guess."""
 TABLE_REFRESH_S: Final = 600
 """Stale buckets are refreshed this often (the paper, §2.3, says an hour; sessions here last minutes)."""
 BOOTSTRAP_TRIES: Final = 5

@@ -102,6 +102,8 @@ class Fabric:
     # --- fate ---
 
     def judge(self, source: str, target: str) -> Verdict:
+        if not self.rules:
+            return UNDISTURBED
         lost, delay_s, copies = False, 0.0, 1
         for rule in self.rules:
             verdict = rule.judge(source, target, self.rng)

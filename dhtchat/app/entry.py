@@ -11,7 +11,7 @@ from dhtchat.app.settings import LOCAL_NODE, Settings
 from dhtchat.dht.node import DhtNode
 from dhtchat.errors import NoBootstrapAnswered
 from dhtchat.ids import Endpoint, NodeAddress, is_ip_address
-from dhtchat.limits import BOOTSTRAP_ADDRESSES_MAX, CONTACTS_SAVE_DELAY_S
+from dhtchat.limits import BOOTSTRAP_ADDRESSES_MAX, CONTACTS_FEW, CONTACTS_SAVE_AGAIN_S, CONTACTS_SAVE_DELAY_S
 from dhtchat.runtime import Runtime
 
 log = logging.getLogger(__name__)
@@ -56,11 +56,12 @@ class Entry:
         return "remembered" if any(address in self._remembered for address in report.answered) else "local"
 
     async def remember(self) -> None:
-        """Until cancelled: keep the file as fresh as the contacts are."""
+        """Until cancelled: keep the file as fresh as the contacts are, while they are few; later there is no hurry."""
         while True:
             await self._dirty.wait()
             self._dirty.clear()
-            await asyncio.sleep(CONTACTS_SAVE_DELAY_S)
+            few = len(self._remembered) < CONTACTS_FEW
+            await asyncio.sleep(CONTACTS_SAVE_DELAY_S if few else CONTACTS_SAVE_AGAIN_S)
             await self.save()
 
     async def save(self) -> None:

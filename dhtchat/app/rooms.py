@@ -50,6 +50,10 @@ class Rooms:
         self._joined: dict[RoomId, JoinedRoom] = {}
         self._listing: set[RoomId] = set()
         self._read_at_s: dict[RoomId, float] = {}
+        self._due_s: dict[RoomId, float] = {}
+        """When the roster is read next."""
+        self._turns_at: dict[RoomId, int] = {}
+        """For which version of the roster it was looked whose turn it is to list the room."""
         self._estimates: dict[RoomId, int] = {}
         """How many entries there are in those of our rooms that are too large to be read whole."""
         self._known_genesis: dict[RoomId, str] = {}
@@ -136,7 +140,9 @@ class Rooms:
     async def read_members(self, joined: JoinedRoom, *, quietly: bool = False) -> bool:
         """Ask the replicas who is in; whether any answered. `quietly`: those found are no news (we just came in)."""
         room = joined.room
-        self._read_at_s[room.id] = self._core.now_s()
+        poll_s = PEOPLE_POLL_S + PEOPLE_POLL_PER_ENTRY_S * len(room.people())
+        self._read_at_s[room.id] = now_s = self._core.now_s()
+        self._due_s[room.id] = now_s + self._core.runtime.jitter(poll_s)
         try:
             reading = await self._core.dht.trees.sample(members_of(room.id), MEMBERS_SAMPLE)
         except NetworkTrouble:
@@ -187,11 +193,11 @@ class Rooms:
     async def upkeep(self) -> None:
         """Read rosters that are due, and keep or leave the directory entries as the roster says whose turn it is."""
         for joined in self.joined():
-            poll_s = PEOPLE_POLL_S + PEOPLE_POLL_PER_ENTRY_S * len(joined.room.people())
-            due = self._read_at_s.get(joined.room.id, 0.0) + self._core.runtime.jitter(poll_s)
-            if self._core.now_s() >= due:
+            room = joined.room
+            if self._core.now_s() >= self._due_s.get(room.id, 0.0):
                 await self.read_members(joined)
-            if joined.room.id in self._joined:
+            if room.id in self._joined and self._turns_at.get(room.id) != room.version:
+                self._turns_at[room.id] = room.version
                 await self._keep_listing(joined)
 
     async def _keep_listing(self, joined: JoinedRoom) -> None:

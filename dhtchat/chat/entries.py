@@ -31,6 +31,8 @@ class DeviceEntries(Generic[B]):
         self._people: dict[PeerId, dict[DeviceId, Entry[B]]] = {}
         self._gone: dict[PeerDevice, tuple[int, float]] = {}
         """The tombstone's sequence and when it may be forgotten, the oldest first."""
+        self.version = 0
+        """Grows whenever a device comes or goes."""
 
     def __iter__(self) -> Iterator[Entry[B]]:
         return (entry for devices in self._people.values() for entry in devices.values())
@@ -58,6 +60,7 @@ class DeviceEntries(Generic[B]):
         if entry.who.peer not in self._people and len(self._people) >= MEMBERS_MAX:
             return False
         devices = self._people.setdefault(entry.who.peer, {})
+        self.version += entry.who.device not in devices
         devices[entry.who.device] = entry
         if len(devices) > DEVICES_PER_OWNER_MAX:
             oldest = min(devices.values(), key=lambda each: (each.body.sequence, each.who.device))
@@ -98,6 +101,7 @@ class DeviceEntries(Generic[B]):
     def _remove(self, who: PeerDevice) -> None:
         devices = self._people[who.peer]
         del devices[who.device]
+        self.version += 1
         if not devices:
             del self._people[who.peer]
 

@@ -68,6 +68,11 @@ class Room:
     def devices(self) -> set[PeerDevice]:
         return {entry.who for entry in self._members}
 
+    @property
+    def version(self) -> int:
+        """Grows whenever a member's device comes or goes."""
+        return self._members.version
+
     def is_member(self, peer: PeerId) -> bool:
         return any(entry.who.peer == peer for entry in self._members)
 

@@ -49,6 +49,7 @@ def pack_contact(contact: Contact) -> bytes:
     return contact.key + pack_endpoint(contact.endpoint)
 
 
+@functools.lru_cache(maxsize=ENDPOINTS_CACHED)
 def contact_at(key: bytes, endpoint: Endpoint) -> Contact:
     return Contact(node_id_of(key), endpoint, key)
 

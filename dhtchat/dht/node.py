@@ -349,10 +349,10 @@ class DhtNode:
     async def probe(self) -> bool:
         """Whether anybody is there: asks the contacts not heard for longest and one of those lost lately; when no
         contact is left, the addresses where nodes were before."""
-        contacts = self.contacts()
+        contacts = self._protocol.router.least_heard(PROBE_CONTACTS)
         if contacts:
             lost = self._protocol.silence.contacts()
-            asked = contacts[-PROBE_CONTACTS:] + ([self._runtime.random.choice(lost)] if lost else [])
+            asked = contacts + ([self._runtime.random.choice(lost)] if lost else [])
             return await self._anybody([self._protocol.call_ping(contact) for contact in asked])
         latest = list(self._remembered)[-REJOIN_ADDRESSES:]
         there = await self._anybody([self._protocol.call_hello(endpoint) for endpoint in latest])

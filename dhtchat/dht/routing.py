@@ -220,9 +220,10 @@ class ContactTable(RoutingTable):
 
     def has_use_for(self, contact: Contact) -> bool:
         """Whether it is worth finding out if somebody new is there: not while its bucket is full of nodes that were heard
-        lately. (The paper's §2.2 pings the eldest each time; in a busy network that was a quarter of all questions.)"""
+        lately, unless it is ours, which splits. (The paper's §2.2 pings the eldest each time; in a busy network that was a
+        quarter of all questions. Full buckets elsewhere split for whom our own searches meet.)"""
         bucket = self._bucket(contact.node_id)
-        return not bucket.is_healthy(self._clock.monotonic()) or self._may_split(bucket)
+        return not bucket.is_healthy(self._clock.monotonic()) or bool(bucket.has_in_range(self.node))
 
     def _may_split(self, bucket: ContactBucket) -> bool:
         return bool(bucket.has_in_range(self.node) or bucket.depth() % _DEPTH_STEP != 0)
@@ -264,6 +265,10 @@ class ContactTable(RoutingTable):
     def contacts(self) -> list[Contact]:
         """All, most recently heard first."""
         return [node.contact for node in sorted(self._nodes(), key=lambda node: -node.heard_at_s)]
+
+    def least_heard(self, count: int) -> list[Contact]:
+        """Those not heard for longest."""
+        return [node.contact for node in heapq.nsmallest(count, self._by_number.values(), key=lambda n: n.heard_at_s)]
 
     # --- networks -----------------------------------------------------------------------------------------------------
 

@@ -67,7 +67,10 @@ class _Wanted:
     def __init__(self, device: DeviceId, peer: PeerId) -> None:
         self.device = device
         self.peer = peer
+        self.said: Sequence[Endpoint] = ()
+        """Where it is, as we were told."""
         self.addresses: tuple[Endpoint, ...] = ()
+        """Those of them that can be dialled."""
         self.failures = 0
         """In a row; what the backoff grows with."""
         self.news = asyncio.Event()
@@ -161,15 +164,18 @@ class LinkPool:
         """
         if self._closing or device == self._device.public:
             return
+        known = self._wanted.get(PeerDevice(peer, device))
+        if known is not None and known.said == addresses:
+            return
         usable = tuple(a for a in dict.fromkeys(addresses) if is_ip_address(a.host) and 0 < a.port < 2**16)
         usable = usable[:ADDRESSES_PER_DEVICE_MAX]
-        wanted = self._wanted.get(PeerDevice(peer, device))
+        wanted = known
         if wanted is None:
             wanted = self._wanted[PeerDevice(peer, device)] = _Wanted(device, peer)
-            wanted.addresses = usable
+            wanted.said, wanted.addresses = addresses, usable
             wanted.task = self._tasks.create_task(self._keep_linked(wanted))
         elif usable != wanted.addresses:
-            wanted.addresses = usable
+            wanted.said, wanted.addresses = addresses, usable
             wanted.failures = 0
             wanted.news.set()
 

@@ -7,6 +7,7 @@ from . import (
     bootstrap_gone,
     churn,
     clock_skew,
+    durable_data,
     eclipse_one_key,
     flash_crowd_room,
     healthy_lookup,
@@ -39,6 +40,7 @@ SCENARIOS: dict[str, Scenario] = {
         rolling_restart,
         bootstrap_gone,
         clock_skew,
+        durable_data,
         big_directory,
     )
 }

@@ -8,11 +8,12 @@ import pytest
 from simulations import command, scenarios
 from simulations.command import simulate
 from simulations.runner import run_scenario
-from simulations.scenarios import SCENARIOS
+from simulations.scenarios import SCENARIOS, durable_data
 from simulations.world import World
 
 SIZES = {
     "churn": 5,
+    "durable-data": 12,
     "eclipse-one-key": 16,
     "healthy-lookup": 50,
     "hostile-half": 20,
@@ -41,6 +42,12 @@ FIELDS = {
 LOOKUP_FIELDS = {"count", "success", "hops_mean", "p50_ms", "p95_ms", "p99_ms", "datagrams_mean"}
 MESSAGE_FIELDS = {"sent", "expected", "delivered", "lost", "duplicates", "p50_ms", "p99_ms", "copies_per_member"}
 """contract.md, "Simulator output"."""
+
+
+@pytest.fixture(autouse=True)
+def _shorter_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two sessions in place of sixteen."""
+    monkeypatch.setattr(durable_data, "DURATION_S", 2 * durable_data.MEDIAN_SESSION_S)
 
 
 def run_command(scenario: str | None, **changed: Any) -> int:
