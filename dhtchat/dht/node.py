@@ -203,7 +203,9 @@ class DhtNode:
             parameters=parameters,
             spawn=self._spawn,
         )
-        self._upkeep = Upkeep(storage, votes, self._replicas, parameters=parameters, runtime=runtime)
+        self._upkeep = Upkeep(
+            storage, votes, self._replicas, own_id=self.node_id, parameters=parameters, runtime=runtime
+        )
         self.trees = TreeReader(self._replicas, runtime)
         """Reads directories and memberships."""
         self.mail = MailCarrier(self._replicas, self._protocol, own, opener)

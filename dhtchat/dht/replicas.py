@@ -164,6 +164,10 @@ class Replicas:
         """The same, from the table alone."""
         return self._with_us(self._protocol.router.nearest(key, count, exclude=exclude), key, count)
 
+    def bits_out_of_reach(self, contact: Contact, count: int) -> int:
+        """Keys that differ from our id in the last so many bits only are not for a contact: see `ContactTable`."""
+        return self._protocol.router.bits_out_of_reach(contact.node_id, count)
+
     def is_crowded_out(self, contact: Contact, key: RecordKey, count: int) -> bool:
         """Whether it is clear at a glance that a contact is not among the `count` nearest to `key`."""
         return self._protocol.router.is_crowded_out(contact.node_id, key, count)

@@ -262,6 +262,14 @@ class ContactTable(RoutingTable):
         start, stop = self._subtree(goal, max(0, gap.bit_length() - 1))
         return stop - start >= count + self._surplus
 
+    def bits_out_of_reach(self, node_id: bytes, count: int) -> int:
+        """The same for all targets near us at once: a node is not among the `count` nearest to any that differs from our
+        own id in the last so many bits only. Whoever shares those with us is nearer to them, and there are enough."""
+        own = self.node.long_id
+        free_bits = max(0, (own ^ int.from_bytes(node_id, "big")).bit_length() - 1)
+        start, stop = self._subtree(own, free_bits)
+        return free_bits if stop - start >= count + self._surplus else 0
+
     def contacts(self) -> list[Contact]:
         """All, most recently heard first."""
         return [node.contact for node in sorted(self._nodes(), key=lambda node: -node.heard_at_s)]

@@ -17,7 +17,7 @@ from dhtchat.dht.claiming import VoteKeeper, rivals
 from dhtchat.dht.contact import Contact
 from dhtchat.dht.replicas import Replicas
 from dhtchat.dht.storage import Mortal, RecordStorage, claim_of
-from dhtchat.ids import RecordKey, distance
+from dhtchat.ids import NodeId, RecordKey, distance
 from dhtchat.limits import (
     HANDOFF_CONTACTS_MAX,
     HANDOFF_DELAY_S,
@@ -46,12 +46,14 @@ class Upkeep:
         votes: VoteKeeper,
         replicas: Replicas,
         *,
+        own_id: NodeId,
         parameters: NetworkParameters,
         runtime: Runtime,
     ) -> None:
         self._storage = storage
         self._votes = votes
         self._replicas = replicas
+        self._own_number = int.from_bytes(own_id, "big")
         self._parameters = parameters
         self._runtime = runtime
         self._looks: Schedule[RecordKey] = Schedule()
@@ -121,12 +123,16 @@ class Upkeep:
                 gone |= outcome.kept is None
             room.release()
 
+        # In a large network this is nearly all we hold: found out without a look at each.
+        far = {count: self._replicas.bits_out_of_reach(contact, count) for count in (self._parameters.k, SOFT_REPLICAS)}
         async with asyncio.TaskGroup() as group:
             for looked_at, (key, count, share) in enumerate(self._shares()):
                 if looked_at % KEYS_PER_SLICE == 0:
                     await asyncio.sleep(0)
                 if gone:
                     break
+                if (int.from_bytes(key, "big") ^ self._own_number) >> far[count] == 0:
+                    continue
                 if self._is_ours_to_give(key, contact, count):
                     await room.acquire()
                     group.create_task(give(key, share(key)))
@@ -142,7 +148,7 @@ class Upkeep:
         """Whether the newcomer should hold it, and we are the nearest of those who may be expected to hold it already:
         of several that come at once, each would leave it to another that has nothing yet."""
         if self._replicas.is_crowded_out(newcomer, key, count):
-            return False  # as nearly always in a large network: found out without sorting anybody
+            return False
         near = self._replicas.nearest_known(key, self._parameters.k, exclude=newcomer.node_id)
         # Not only among the nearest `count`: when many come at once, all of these may be new.
         giver = next((contact for contact in near if self._may_hold(contact, key)), None)

@@ -218,6 +218,25 @@ def test_a_crowd_does_not_crowd_others_out() -> None:
     assert far in routing.nearest(target, K)
 
 
+def test_what_is_out_of_reach_of_somebody_is_not_for_them(seed: int) -> None:
+    """Goal: never leave out a key that somebody should have: those near us that are called out of their reach are indeed not
+    among those of which they are one of the nearest."""
+    source = random.Random(seed)
+    own = source.getrandbits(160)
+    routing = table(own)
+    others = [contact(source.getrandbits(160) >> source.choice((0, 0, 1, 4, 9)) ^ own) for _ in range(300)]
+    known = [other for other in others if routing.enter(other)]
+    ruled_out = 0
+    for other in known:
+        bits = routing.bits_out_of_reach(other.node_id, K)
+        for _ in range(20):
+            key = (own ^ source.getrandbits(160) >> source.choice((0, 1, 3, 9))).to_bytes(20, "big")
+            if (int.from_bytes(key, "big") ^ own) >> bits == 0:
+                ruled_out += 1
+                assert other not in routing.nearest(key, K), seed
+    assert ruled_out > 100, seed
+
+
 def test_a_newcomer_looks_into_the_buckets_beside_its_own() -> None:
     """The empty ones too: there it knows nobody, and whoever asks it would be told of nobody."""
     routing, source = table(), random.Random(1)
