@@ -40,7 +40,7 @@ class Complaints(logging.Handler):
         self.texts.append(f"logged: {record.name}: {record.getMessage()}")
 
 
-GC_THRESHOLD = 50_000
+GC_THRESHOLD = 400_000
 """Young objects before the collector looks: with many nodes in a process its default, 700, is a tenth of all time."""
 
 
