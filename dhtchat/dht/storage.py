@@ -239,10 +239,9 @@ class RecordStorage(IStorage):
             return Kept(Verdict.SAME, Reason.NONE, record.body.sequence)
         if place is None and (len(held) >= CLAIMS_PER_NAME_MAX or not self._make_room(len(record.raw), durable=True)):
             return self._refused(Reason.FULL, 0)
-        if place is None:
-            self._keep_claims(key, [*held, record])
-        else:
-            self._keep_claims(key, [*held[:place], record, *held[place + 1 :]])
+        records = [*held, record] if place is None else [*held[:place], record, *held[place + 1 :]]
+        if not self._keep_claims(key, records):
+            return self._refused(Reason.FULL, 0 if place is None else held[place].body.sequence)
         return Kept(judgement.verdict, Reason.NONE, record.body.sequence)
 
     def put_first(self, key: RecordKey, record: DurableRecord) -> None:
@@ -253,23 +252,29 @@ class RecordStorage(IStorage):
         rivals = held if place is None else [*held[:place], *held[place + 1 :]]
         self._keep_claims(key, [best, *rivals[: CLAIMS_PER_NAME_MAX - 1]])
 
-    def _keep_claims(self, key: RecordKey, records: list[DurableRecord]) -> None:
+    def _keep_claims(self, key: RecordKey, records: list[DurableRecord]) -> bool:
+        """On disk first: what is not there would be gone after a restart, whatever we had answered. False when it cannot be
+        written; then everything is as it was."""
+        network = self._parameters.network_id
+        try:
+            if self._database is not None:
+                with self._database:
+                    self._database.execute("DELETE FROM claims WHERE network = ? AND key = ?", (network, key))
+                    self._database.executemany(
+                        "INSERT INTO claims VALUES (?, ?, ?, ?)",
+                        [(network, key, position, record.raw) for position, record in enumerate(records)],
+                    )
+        except sqlite3.Error as error:  # a full disk must not take the node down: it serves what it has
+            self._tell_of_disk(error)
+            return False
         self._account_for(self._claims.get(key, ()), -1)
         self._account_for(records, +1)
         self._claims[key] = records
-        if self._database is None:
-            return
-        network = self._parameters.network_id
-        try:
-            with self._database:
-                self._database.execute("DELETE FROM claims WHERE network = ? AND key = ?", (network, key))
-                self._database.executemany(
-                    "INSERT INTO claims VALUES (?, ?, ?, ?)",
-                    [(network, key, position, record.raw) for position, record in enumerate(records)],
-                )
-        except sqlite3.Error as error:  # a full disk must not take the node down: the record is served from memory
-            self.statistics["disk-failed"] += 1
-            log.warning("cannot write a record to disk: %s", error)
+        return True
+
+    def _tell_of_disk(self, error: sqlite3.Error) -> None:
+        self.statistics["disk-failed"] += 1
+        log.warning("cannot write a record to disk: %s", error)
 
     # --- entries ------------------------------------------------------------------------------------------------------
 
@@ -428,12 +433,13 @@ class RecordStorage(IStorage):
             return self._refused(Reason.NO_WORK, held)
         if existing is None and not self._make_mail_place(key, shelf, record):
             return self._refused(Reason.FULL, 0)
+        entry = _Entry(record, now_s, dies_at_s)
+        if not self._write_mail(key, entry_id, entry):
+            return self._refused(Reason.FULL, held)
         self._sets[key] = shelf
         self._account_for([existing.record] if existing else (), -1)
         self._account_for([record], +1)
-        entry = _Entry(record, now_s, dies_at_s)
         shelf.put(entry_id, entry)
-        self._write_mail(key, entry_id, entry)
         if not isinstance(body, Mail):
             self._clear_fetched(key, shelf)
         return Kept(judgement.verdict, Reason.NONE, body.sequence)
@@ -460,19 +466,20 @@ class RecordStorage(IStorage):
         network = self._parameters.network_id
         self._write("DELETE FROM mail WHERE network = ? AND key = ? AND entry = ?", (network, key, entry_id))
 
-    def _write_mail(self, key: RecordKey, entry_id: bytes, entry: _Entry) -> None:
+    def _write_mail(self, key: RecordKey, entry_id: bytes, entry: _Entry) -> bool:
         values = (self._parameters.network_id, key, entry_id, entry.record.raw, entry.received_at_s, entry.dies_at_s)
-        self._write("INSERT OR REPLACE INTO mail VALUES (?, ?, ?, ?, ?, ?)", values)
+        return self._write("INSERT OR REPLACE INTO mail VALUES (?, ?, ?, ?, ?, ?)", values)
 
-    def _write(self, sql: str, values: tuple[object, ...]) -> None:
+    def _write(self, sql: str, values: tuple[object, ...]) -> bool:
         if self._database is None:
-            return
+            return True
         try:
             with self._database:
                 self._database.execute(sql, values)
-        except sqlite3.Error as error:  # as with claims
-            self.statistics["disk-failed"] += 1
-            log.warning("cannot write mail to disk: %s", error)
+        except sqlite3.Error as error:
+            self._tell_of_disk(error)
+            return False
+        return True
 
     def _load_mail(self, database: sqlite3.Connection) -> None:
         """What was there when we ended, in order of arrival; the bounds hold for it as for what comes in."""

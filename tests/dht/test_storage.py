@@ -349,17 +349,30 @@ def test_two_networks_may_share_a_file(tmp_path: Path, clock: FixedClock) -> Non
     again.close()
 
 
-def test_a_failing_disk_does_not_take_the_node_down(
+def test_a_full_disk_refuses_what_is_durable_and_serves_what_it_has(
     tmp_path: Path, clock: FixedClock, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Nobody is told "stored" of what a restart would lose; and the node goes on."""
     storage = RecordStorage(tmp_path / "records.sqlite", parameters=SIM, clock=clock)
     assert storage._database is not None
-    storage._database.execute("DROP TABLE claims")
-    assert storage.offer_claim(LOBBY, room("#lobby", 1)).verdict is Verdict.NEW
-    assert storage.statistics["disk-failed"] == 1
+    first, rival = room("#lobby", 1), room("#lobby", 2)
+    assert storage.offer_claim(LOBBY, first).verdict is Verdict.NEW
+    (pages,) = storage._database.execute("PRAGMA page_count").fetchone()
+    storage._database.execute(f"PRAGMA max_page_count = {pages}")
+    refused = [storage.offer_claim(room_key(f"#r{n}"), room(f"#r{n}", n)) for n in range(40)][-1]
+    assert (refused.verdict, refused.reason) == (Verdict.REFUSED, Reason.FULL)
+    before = storage.bytes_held
+    assert storage.offer_claim(LOBBY, rival).reason in (Reason.FULL, Reason.NONE)
+    assert storage.claims(LOBBY)[0] == first
+    assert storage.offer_claim(room_key("#r39"), room("#r39", 39)).reason is Reason.FULL
+    assert storage.bytes_held <= before + len(rival.raw)
+    assert storage.statistics["disk-failed"] > 1
     assert "cannot write" in caplog.text
+    kept = {key for key in storage.claim_keys() if storage.claims(key)}
     storage.close()
-    assert len(storage.claims(LOBBY)) == 1
+    again = RecordStorage(tmp_path / "records.sqlite", parameters=SIM, clock=clock)
+    assert {key for key in again.claim_keys() if again.claims(key)} == kept, "what was said to be stored is there"
+    again.close()
 
 
 # --- the library's interface ------------------------------------------------------------------------------------------
