@@ -152,6 +152,8 @@ class LineMode:
         async for event in node.events():
             if isinstance(event, MessageArrived) and event.own and event.recipient:
                 self._recipients[event.id] = event.recipient
+            if isinstance(event, MessageArrived) and not event.own:
+                await node.perform(intents.MarkRead((event.id,)))  # whoever reads our output has it before them now
             if self._json or not isinstance(event, StatusChanged):
                 self._output.show(event)
             else:
