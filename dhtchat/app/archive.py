@@ -9,7 +9,7 @@ from dhtchat.app.settings import Settings
 from dhtchat.chat.events import MessageArrived, Reaction
 from dhtchat.chat.lines import message_event, shown_name
 from dhtchat.chat.markup import clean
-from dhtchat.chat.operations import Operations, View
+from dhtchat.chat.operations import Operations
 from dhtchat.errors import BadUsage, DamagedFile, NoSuchRoom, NoSuchUser, RemoteMisbehaved
 from dhtchat.history.store import HistoryStore, StoredConversation, StoredStatement
 from dhtchat.ids import MessageId, PeerId, fingerprint, fold_room_meant, parse_login
@@ -60,9 +60,11 @@ class Archive:
         if target is not None and not found:
             kind = NoSuchRoom if target.startswith("#") else NoSuchUser
             raise kind(f"there is no talk with {clean(target, single_line=True)} in this history")
+        opened = {each.id: list(self._opened(rows[each.id].values())) for each in found}
+        own = (statement.author.name for rows in opened.values() for row, statement in rows if row.own)
+        my_name = next(own, "")
         for conversation in found:
-            statements = list(self._opened(rows[conversation.id].values()))
-            lines = list(self._lines(conversation, statements))
+            lines = list(self._lines(conversation, opened[conversation.id], my_name))
             if lines:
                 yield Conversation(conversation.name, lines)
 
@@ -74,10 +76,11 @@ class Archive:
                 continue  # damaged bytes: what they were is not known any more
 
     def _lines(
-        self, conversation: StoredConversation, statements: list[tuple[StoredStatement, Statement]]
+        self, conversation: StoredConversation, statements: list[tuple[StoredStatement, Statement]], my_name: str
     ) -> Iterator[MessageArrived]:
         operations, texts, names = Operations(), {}, {}
         deleted: set[bytes] = set()
+        me = next((statement.author.peer for row, statement in statements if row.own), PeerId(b""))
         for row, statement in statements:
             content = statement.body.content
             operations.take(statement.id, statement.author.peer, content)
@@ -91,38 +94,25 @@ class Archive:
         for row, statement in statements:
             view = operations.view(statement.id)
             if isinstance(statement.body.content, Say) and view and not view.deleted and statement.id not in deleted:
-                event = self._event(conversation, row, statement, view, texts, names)
+                more: dict[str, Any] = {}
+                if view.reactions:
+                    more["reactions"] = [
+                        Reaction(emoji=clean(emoji, single_line=True), users=sorted(names[peer] for peer in peers))
+                        for emoji, peers in view.reactions.items()
+                    ]
+                event = message_event(
+                    statement,
+                    talk=conversation.name,
+                    me=me,
+                    my_name=statement.body.recipient or my_name if not row.own else statement.author.name,
+                    delayed=row.delayed,
+                    verified=row.verified,
+                    text=texts.get(view.edit) if view.edit else None,
+                    answers_me=operations.author_of(MessageId(statement.body.content.reply_to)) == me,
+                    **more,
+                )
                 if event is not None:
                     yield event
-
-    def _event(
-        self,
-        conversation: StoredConversation,
-        row: StoredStatement,
-        statement: Statement,
-        view: View,
-        texts: dict[MessageId, str],
-        names: dict[PeerId, str],
-    ) -> MessageArrived | None:
-        author = statement.author
-        me = author.peer if row.own else PeerId(b"")
-        my_name = author.name if row.own else statement.body.recipient
-        more: dict[str, Any] = {}
-        if view.reactions:
-            more["reactions"] = [
-                Reaction(emoji=clean(emoji, single_line=True), users=sorted(names[peer] for peer in peers))
-                for emoji, peers in view.reactions.items()
-            ]
-        return message_event(
-            statement,
-            talk=conversation.name,
-            me=me,
-            my_name=my_name,
-            delayed=row.delayed,
-            verified=row.verified,
-            text=texts.get(view.edit) if view.edit else None,
-            **more,
-        )
 
 
 def _is_meant(conversation: StoredConversation, target: str) -> bool:

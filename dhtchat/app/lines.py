@@ -24,7 +24,7 @@ from dhtchat.limits import (
     READ_TOLD_PEOPLE_MAX,
     READ_WAITING_MAX,
 )
-from dhtchat.records.message import Delete, Edit, Place, React, Read, Say, peek_message
+from dhtchat.records.message import Delete, Edit, Place, React, Read, Say, Statement, peek_message
 
 
 class Lines:
@@ -127,7 +127,6 @@ class Lines:
     def event(self, talk: Talk, turn: Turn) -> MessageArrived | None:
         """Of a statement whose turn has come, or None when there is nothing to show."""
         content = turn.item.statement.body.content
-        answered = content.reply_to if isinstance(content, Say) else b""
         return message_event(
             turn.item.statement,
             talk=talk.name,
@@ -137,8 +136,12 @@ class Lines:
             verified=turn.verified,
             muted=talk.muted,
             text=turn.text if isinstance(content, Say) else None,
-            answers_me=talk.operations.author_of(MessageId(answered)) == self._core.me.peer,
+            answers_me=self._answers_me(talk, turn.item.statement),
         )
+
+    def _answers_me(self, talk: Talk, statement: Statement) -> bool:
+        content = statement.body.content
+        return isinstance(content, Say) and talk.operations.author_of(MessageId(content.reply_to)) == self._core.me.peer
 
     async def history(self, talk: Talk, count: int) -> list[MessageArrived]:
         """The last lines of a talk as they are now."""
@@ -183,6 +186,7 @@ class Lines:
                 verified=row.verified,
                 muted=talk.muted,
                 text=text,
+                answers_me=self._answers_me(talk, statement),
                 **more,
             )
             if event is not None:

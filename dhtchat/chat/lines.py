@@ -76,4 +76,4 @@ def message_event(
 
 def names(text: str, name: str) -> bool:
     """Whether a name stands in a text as a word of its own: `ann` is not meant by `planning`."""
-    return re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text.lower()) is not None
+    return bool(name) and re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text.lower()) is not None
