@@ -375,6 +375,12 @@ assert (
     + 64
     < FRAME_BYTES_MAX
 )
+CATCH_UP_SHOWN: Final = HISTORY_NEWCOMER_MESSAGES
+"""Of what somebody missed, so much is shown line by line when they are back; what is older is in the history."""
+SYNC_TURN_S: Final = 5.0
+"""Who was asked for a page and has not sent it after this long is passed over. Our guess: a page on a bad line."""
+SYNC_SOURCES_MAX: Final = 16
+"""Members whose vectors are remembered while one catches up."""
 SYNC_DEVICES_MAX: Final = 1_024
 """Devices one comparison names."""
 FIRST_COMPARISON_S: Final = 3.0

@@ -5,6 +5,7 @@ journal has it on disk.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
@@ -18,7 +19,7 @@ from dhtchat.chat.events import StatusChanged
 from dhtchat.chat.operations import Outcome
 from dhtchat.chat.sync import cut_vector
 from dhtchat.chat.timeline import Fate, Shown
-from dhtchat.errors import MalformedRecord, RemoteMisbehaved
+from dhtchat.errors import LinkLost, MalformedRecord, RemoteMisbehaved
 from dhtchat.history.store import (
     StoredStatement,
     Write,
@@ -31,7 +32,7 @@ from dhtchat.history.store import (
     mark_shown,
 )
 from dhtchat.ids import KEY_BYTES, DeviceId, MessageId, PeerId
-from dhtchat.limits import OUTBOX_ENTRIES_MAX, VERIFY_BATCH
+from dhtchat.limits import CATCH_UP_SHOWN, OUTBOX_ENTRIES_MAX, VERIFY_BATCH
 from dhtchat.peer.link import Link
 from dhtchat.peer.messages import Committed, DeviceCounter, Have, Lines, Tell
 from dhtchat.peer.pool import LinkPool
@@ -63,6 +64,8 @@ class Turn(NamedTuple):
     verified: bool
     outcome: Outcome
     text: str
+    quiet: bool = False
+    """It is of a past too long to be shown line by line."""
 
 
 class Exchange:
@@ -180,14 +183,33 @@ class Exchange:
         talk.timeline.set_absent(message.absent)
         floors = {DeviceId(entry.device): entry.counter for entry in message.floors}
         before = {device: talk.timeline.floor_of(device) for device in {*floors, *(s.author.device for s in pending)}}
-        news = await self._take(talk, pending, link, delayed=True)
+        quiet = talk.catch_up.missing(link, talk.timeline.vector()) - len(pending) >= CATCH_UP_SHOWN
+        news = await self._take(talk, pending, link, delayed=True, quiet=quiet)
         self._show(talk, talk.timeline.set_floors(floors, self._core.now_s()), delayed=True)
         for device, floor in before.items():
             if talk.timeline.floor_of(device) != floor:
                 self._talks.keep_floor(talk, device)
                 news = True
+        talk.catch_up.on_page(link, news=news)
+        if not talk.catch_up.missing(link, talk.timeline.vector()):
+            self._comparisons.setdefault(talk.id, asyncio.Event()).set()
         if message.more and news:  # or the same page would come again, and again
-            await self.send_have(link, talk, answer=False)
+            await self._ask_on(talk, link)
+        else:
+            await self._ask_on(talk, None)
+
+    async def _ask_on(self, talk: Talk, otherwise: Link | None) -> None:
+        """Ask whose turn it is for the next page; nobody known: `otherwise`."""
+        source = talk.catch_up.next_source(talk.timeline.vector()) or otherwise
+        if source is not None:
+            with contextlib.suppress(LinkLost):
+                await self.send_have(source, talk, answer=False)
+
+    async def link_down(self, link: Link) -> None:
+        """Somebody else may have what they were asked for."""
+        for talk in self._talks:
+            talk.catch_up.drop(link)
+            await self._ask_on(talk, None)
 
     async def on_committed(self, link: Link, message: Committed) -> None:
         self._note(*self.outbox.on_committed(message.ids, link.author.peer))
@@ -204,14 +226,19 @@ class Exchange:
         floors = {DeviceId(entry.device): entry.floor for entry in message.devices if entry.floor > 1}
         own_floor = floors.get(self._core.me.device, 1)
         self._note(*self.outbox.on_vector(talk.id, theirs, link.author.peer, floor=own_floor))
-        page = await self._talks.page_for(talk, theirs, floors)
+        talk.catch_up.heard(link, theirs, talk.timeline.vector())
+        if message.answer:
+            ask = talk.catch_up.missing(link, talk.timeline.vector()) > 0
+            await self.send_have(link, talk, answer=False, ask=ask)
+        else:
+            await self._ask_on(talk, None)
+        page = await self._talks.page_for(talk, theirs, floors) if message.lines else None
         if page is not None:
+            self.statistics["pages-sent"] += 1
             begin = [DeviceCounter(device, floor) for device, floor in page.floors.items()]
             await link.send(Lines(talk.id, page.statements, begin, page.absent, page.more))
             for link_id in (peek_message_id(raw) for raw in page.statements):
                 self._show_status(self.outbox.on_sent(link_id))
-        if message.answer:
-            await self.send_have(link, talk, answer=False)
         if not talk.timeline.lacks(theirs):
             self._comparisons.setdefault(talk.id, asyncio.Event()).set()
 
@@ -224,12 +251,14 @@ class Exchange:
         me = self._core.me.peer
         return told_by == me or conversation == direct_conversation(me, told_by)
 
-    async def send_have(self, link: Link, talk: Talk, *, answer: bool) -> None:
-        """Say what we hold of a conversation, once all of it is on disk."""
+    async def send_have(self, link: Link, talk: Talk, *, answer: bool, ask: bool = True) -> None:
+        """Say what we hold of a conversation, once all of it is on disk; with `ask` and unless somebody else is asked already,
+        ask for what lacks."""
         vector = cut_vector(talk.timeline.vector(), self._core.runtime.random.randbytes(KEY_BYTES))
         await self._core.journal.flush()
         devices = [DeviceCounter(device, upto, talk.timeline.told_floor_of(device)) for device, upto in vector.items()]
-        await link.send(Have(talk.id, devices, answer))
+        lines = ask and talk.catch_up.ask(link, self._core.now_s())
+        await link.send(Have(talk.id, devices, answer, lines))
 
     def release(self, talk: Talk) -> None:
         """Show what has waited long enough."""
@@ -267,7 +296,9 @@ class Exchange:
         await self._people.check(name, other, contact=author != me.peer)
         return await self._talks.open_direct(other, self._people.shown(name, other))
 
-    async def _take(self, talk: Talk, statements: list[Statement], link: Link, *, delayed: bool) -> bool:
+    async def _take(
+        self, talk: Talk, statements: list[Statement], link: Link, *, delayed: bool, quiet: bool = False
+    ) -> bool:
         """Verified statements of one talk, whoever they came from. Whether any of them was new."""
         news = False
         authors = {(s.author.name, s.author.peer) for s in statements}
@@ -282,7 +313,7 @@ class Exchange:
                 self._keep(talk, statement, offered.depth, delayed=delayed, verified=verified)
             if offered.fate is Fate.RESTORED and isinstance(statement.body.content, Say):
                 self._core.journal.write(keep_text(statement.id, statement.body.content.text))
-            self._show(talk, offered.shown, delayed=delayed)
+            self._show(talk, offered.shown, delayed=delayed, quiet=quiet)
             if offered.fate is Fate.NEW:
                 self._fill_places(talk, statement, delayed=delayed)
             if offered.fate is not Fate.FORKED and statement.author.peer != self._core.me.peer:
@@ -328,12 +359,12 @@ class Exchange:
                 shown = talk.timeline.fill(place.device, place.counter, place.id, self._core.now_s())
                 self._show(talk, shown, delayed=delayed)
 
-    def _show(self, talk: Talk, shown: tuple[Shown, ...], *, delayed: bool) -> None:
+    def _show(self, talk: Talk, shown: tuple[Shown, ...], *, delayed: bool, quiet: bool = False) -> None:
         """Mark as shown in the same commit, then show: a crash in between leaves a line to `/history`, never twice."""
         for item in shown:
             self._core.journal.write(mark_shown(item.statement.id, item.depth))
             outcome, text = self._apply(talk, item.statement)
-            turn = Turn(item, delayed, self._verified(item), outcome, text)
+            turn = Turn(item, delayed, self._verified(item), outcome, text, quiet)
             self._core.journal.after(lambda turn=turn: self._on_shown(talk, turn))  # type: ignore[misc]
 
     def _apply(self, talk: Talk, statement: Statement) -> tuple[Outcome, str]:

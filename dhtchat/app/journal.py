@@ -29,6 +29,7 @@ class Journal:
         self._actions: list[Callable[[], None]] = []
         self._poked = asyncio.Event()
         self._disk = asyncio.Lock()
+        self._flushing: dict[asyncio.Future[None], None] = {}
         self._committing = 0
         """Writes in the commit that is going on."""
         self._room = asyncio.Event()
@@ -64,8 +65,12 @@ class Journal:
         """Return once everything written so far is on disk and the actions so far have run. Raises `DamagedFile`."""
         self._check()
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._flushing[done] = None
         self.after(lambda: None if done.done() else done.set_result(None))
-        await done
+        try:
+            await done
+        finally:
+            self._flushing.pop(done, None)
 
     async def read(self, function: Callable[..., T], *arguments: object) -> T:
         """A query of the store, off the loop and never beside a commit. Raises `DamagedFile`."""
@@ -94,6 +99,9 @@ class Journal:
         if not self.damaged:
             log.error("the history is damaged: %s", error)
             self.damaged = True
+            for done in self._flushing:
+                if not done.done():
+                    done.set_exception(self._damage())
             self._store.condemn()
             self.on_damage(self._damage())
 

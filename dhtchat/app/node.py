@@ -588,6 +588,8 @@ class ChatNode:
             self._attendance.link_down(link.author.who, self._core.now_s(), self._core.wall_s(), on_purpose=on_purpose)
         )
         self._keeper.poke()
+        with contextlib.suppress(DamagedFile):
+            await self._exchange.link_down(link)
 
     async def received(self, link: Link, message: PeerMessage) -> None:
         self._heard_link_s = self._core.now_s()
@@ -660,6 +662,12 @@ class ChatNode:
                     self._core.emit(read)
             case _:
                 event = self._lines.event(talk, turn) if turn.outcome is Outcome.NEWS else None
+                if turn.quiet and event is not None:
+                    talk.passed += 1
+                    return
+                if talk.passed and not turn.quiet:
+                    passed, talk.passed = talk.passed, 0
+                    self._core.emit(Notice(message=f"{passed} older lines of {talk.name} are in /history"))
                 if event is not None and not (self._people.is_ignored(statement.author.peer) and not event.own):
                     self._core.emit(event)
 

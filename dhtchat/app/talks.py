@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from dhtchat.app.core import Core
 from dhtchat.chat.operations import Operations
-from dhtchat.chat.sync import Plan, Range, cut_end, cut_page, plan
+from dhtchat.chat.sync import CatchUp, Plan, Range, cut_end, cut_page, plan
 from dhtchat.chat.timeline import Timeline
 from dhtchat.errors import RemoteMisbehaved
 from dhtchat.history.store import (
@@ -27,6 +27,7 @@ from dhtchat.limits import (
     SYNC_PAGE_ABSENT_MAX,
     SYNC_PAGE_FLOORS_MAX,
 )
+from dhtchat.peer.link import Link
 from dhtchat.records.message import Statement, direct_conversation, open_statement, peek_message, peek_parents
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,9 @@ class Talk:
         self.muted = row.muted
         self.timeline = Timeline(row.id)
         self.operations = Operations()
+        self.catch_up: CatchUp[Link] = CatchUp()
+        self.passed = 0
+        """Lines of the past that were put into the history without being shown, and nobody told of yet."""
 
     @property
     def row(self) -> StoredConversation:
@@ -178,8 +182,9 @@ class Talks:
         newcomer: Mapping[bytes, int] | None = None
         if not talk.direct and (their_floors or any(device not in theirs for device in talk.timeline.vector())):
             since_ms = self._core.wall_ms() - HISTORY_NEWCOMER_AGE_S * 1000
+            known_ms = await self._core.journal.read(store.received_ms, talk.id, theirs)
             newcomer = await self._core.journal.read(
-                store.newcomer_floors, talk.id, HISTORY_NEWCOMER_MESSAGES, since_ms
+                store.newcomer_floors, talk.id, HISTORY_NEWCOMER_MESSAGES, since_ms, known_ms
             )
         todo = plan(theirs, talk.timeline.vector(), newcomer, their_floors)
         if todo.ranges:

@@ -431,9 +431,23 @@ class HistoryStore:
         ).fetchone()
         return row._replace(raw=deletion[0] if deletion else b"")
 
-    def newcomer_floors(self, conversation: bytes, count: int, since_ms: int) -> Mapping[bytes, int]:
+    def received_ms(self, conversation: bytes, vector: Mapping[bytes, int]) -> int | None:
+        """When the newest of these statements (device, counter) came here."""
+        times = [
+            time_ms
+            for place in vector.items()
+            for (time_ms,) in self._db.execute(
+                "SELECT received_at_ms FROM statements WHERE conversation=? AND device=? AND counter=?",
+                (conversation, *place),
+            )
+        ]
+        return max(times, default=None)
+
+    def newcomer_floors(
+        self, conversation: bytes, count: int, since_ms: int, known_ms: int | None = None
+    ) -> Mapping[bytes, int]:
         """Per device the first counter a newcomer gets: of what begins with the last `count` lines (or with the last of
-        four times as many statements), those received since.
+        four times as many statements), those received since; and, for who was here before, all that came after `known_ms`.
 
         What was dug out from before a floor does not count: there is a gap behind it.
         """
@@ -443,13 +457,13 @@ class HistoryStore:
                    FROM statements LEFT JOIN floors USING (conversation, device)
                    WHERE conversation=? AND counter >= ifnull(floor, 1))
                SELECT device, MIN(counter) FROM kept
-               WHERE received_at_ms >= ?
+               WHERE received_at_ms > ? OR (received_at_ms >= ?
                  AND (depth, id) >= (SELECT ifnull(max(depth), -1), ifnull(max(id), x'') FROM (
                      SELECT depth, id FROM kept WHERE kind='say' ORDER BY depth DESC, id DESC LIMIT 1 OFFSET ?))
                  AND (depth, id) >= (SELECT ifnull(max(depth), -1), ifnull(max(id), x'') FROM (
-                     SELECT depth, id FROM kept ORDER BY depth DESC, id DESC LIMIT 1 OFFSET ?))
+                     SELECT depth, id FROM kept ORDER BY depth DESC, id DESC LIMIT 1 OFFSET ?)))
                GROUP BY device""",
-            (conversation, since_ms, count - 1, 4 * count - 1),
+            (conversation, NEVER_MS if known_ms is None else known_ms, since_ms, count - 1, 4 * count - 1),
         )
         return dict(rows.fetchall())
 
@@ -516,6 +530,8 @@ class HistoryStore:
 _COLUMNS: Final = (
     "id, conversation, device, counter, depth, raw, own, delayed, verified, shown, received_at_ms, kind, author, target"
 )
+NEVER_MS: Final = 2**62
+"""Later than anything."""
 ROW_BYTES: Final = 250
 """What a statement takes on the disk beside its own bytes, about: keys twice over, indexes, its text once more."""
 
