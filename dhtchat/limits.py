@@ -317,6 +317,10 @@ assert KEEPALIVE_TIMEOUT_S > 2 * KEEPALIVE_INTERVAL_S
 LINK_RACE_S: Final = 12
 """Two links of one pair this close together come from both sides dialling at once; later ones replace the old."""
 assert LINK_RACE_S > HANDSHAKE_TIMEOUT_S
+LINK_IDLE_S: Final = 300
+"""A link that nobody wants any more and over which nothing has been said for this long is closed. Our guess: who answers a
+private line does so within minutes."""
+assert LINK_IDLE_S > KEEPALIVE_TIMEOUT_S
 BACKOFF_FIRST_S: Final = 0.5
 BACKOFF_MAX_S: Final = 60.0
 """Exponential backoff with full jitter between dials of one device."""

@@ -258,7 +258,8 @@ class Exchange:
         await self._core.journal.flush()
         devices = [DeviceCounter(device, upto, talk.timeline.told_floor_of(device)) for device, upto in vector.items()]
         lines = ask and talk.catch_up.ask(link, self._core.now_s())
-        await link.send(Have(talk.id, devices, answer, lines))
+        if not link.send_soon(Have(talk.id, devices, answer, lines)):
+            talk.catch_up.drop(link)  # a slow reader: nobody waits for it, the next comparison makes up for this one
 
     def release(self, talk: Talk) -> None:
         """Show what has waited long enough."""

@@ -583,7 +583,7 @@ class ChatNode:
         return joined is not None and joined.room.is_member(link.author.peer)
 
     async def link_down(self, link: Link, reason: str) -> None:
-        on_purpose = reason in ("leaving", "duplicate", "full")
+        on_purpose = reason in ("leaving", "duplicate", "full", "idle")
         await self._show_presence(
             self._attendance.link_down(link.author.who, self._core.now_s(), self._core.wall_s(), on_purpose=on_purpose)
         )

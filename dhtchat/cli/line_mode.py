@@ -152,12 +152,13 @@ class LineMode:
         async for event in node.events():
             if isinstance(event, MessageArrived) and event.own and event.recipient:
                 self._recipients[event.id] = event.recipient
-            if isinstance(event, MessageArrived) and not event.own:
-                await node.perform(intents.MarkRead((event.id,)))  # whoever reads our output has it before them now
+            await self._output.ready()
             if self._json or not isinstance(event, StatusChanged):
                 self._output.show(event)
             else:
                 self._watch_status(event)
+            if isinstance(event, MessageArrived) and not event.own:
+                await node.perform(intents.MarkRead((event.id,)))  # whoever reads our output has it before them now
 
     def _watch_status(self, event: StatusChanged) -> None:
         """Most states are noise on a plain screen; that a private line stays here is not."""
