@@ -157,7 +157,7 @@ class Renderer:
         if with_id:
             start += f"{self._styled(f'[{_line(event.id[:_MESSAGE_ID_CHARACTERS])}]', DIM)} "
         start += f"{self._speaker(event)} {self._styled(about, DIM) if about else ''}"
-        marks = "".join(f" ({mark})" for mark in _marks(event, with_id=with_id))
+        marks = "".join(f" [{mark}]" for mark in _marks(event, with_id=with_id))
         lines = [start + first, *(_CONTINUATION + line for line in more)]
         lines[-1] += self._styled(marks, DIM) if marks else ""
         return "\n".join(lines)
