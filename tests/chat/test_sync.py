@@ -4,10 +4,11 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import pytest
 
+from dhtchat.app.talks import Talks
 from dhtchat.chat.sync import CatchUp, Plan, Range, cut_end, cut_page, cut_vector, plan
 from dhtchat.chat.timeline import Fate, Offered, Timeline
 from dhtchat.history.store import HistoryStore, StoredStatement, keep_floor, keep_statement, mark_shown
@@ -440,6 +441,19 @@ def test_the_same_bytes_are_sent_whoever_sends_them(rng: random.Random) -> None:
     assert carol.shown[0].raw == line.raw
     again = sign_statement(line.body, alice.voice.key, alice.voice.author, NETWORK)
     assert carol.take(again).fate is Fate.KNOWN
+
+
+def test_a_deletion_in_the_place_of_a_line_says_nothing_of_its_own_parents(rng: random.Random) -> None:
+    """It comes early there: what it follows is on the next pages, and nobody must be told that it never comes."""
+    alice, bob = speakers(2, rng)
+    early, late = alice.say(parents=[b"e" * 16]), bob.say(parents=[b"l" * 16])
+
+    def row(statement: Statement, kind: str) -> StoredStatement:
+        place = statement.id, ROOM, statement.author.device, statement.body.counter
+        return StoredStatement(*place, 1, statement.raw, False, True, True, True, 0, kind)
+
+    rows = [row(early, "say"), row(late, "gone")]
+    assert Talks._absent_parents(cast(Talks, None), rows) == [b"e" * 16]
 
 
 # --- catching up from several members ---------------------------------------------------------------------------------

@@ -484,10 +484,11 @@ def test_no_query_is_a_syntax_error(store: HistoryStore, query: str) -> None:
     assert found(store, query) in ([], [1 * WIDE])
 
 
-def test_what_is_erased_is_in_no_file_and_its_place_stays(path: Path) -> None:
+@pytest.mark.parametrize("lines", [1, 2, 3, 5, 9, 30])
+def test_what_is_erased_is_in_no_file_and_its_place_stays(path: Path, lines: int) -> None:
     """The issue: "deletes really delete, FTS too". The deletion stands in for it when others are sent the chain."""
     with HistoryStore(path) as store:
-        keep_lines(store, *(line_row(n * WIDE, f"filler {n} " * 40, counter=n) for n in range(1, 30)))
+        keep_lines(store, *(line_row(n * WIDE, f"filler {n} " * 40, counter=n) for n in range(31 - lines, 30)))
         keep_lines(store, line_row(30 * WIDE, "the xylophone is under the mat", counter=30))
         keep(store, row(31 * WIDE, counter=31, depth=31, raw=b"deletion")._replace(kind="delete"))
         store.commit(erase((ALICE, 30, (30 * WIDE).to_bytes(16, "big")), (31 * WIDE).to_bytes(16, "big")))
