@@ -159,7 +159,7 @@ class Exchange:
         if not talk.direct and not await self._may_share(talk, statement.author.peer):
             self.statistics["not-a-member"] += 1
             return
-        await self._take(talk, [statement], link, delayed=False)
+        await self._take(talk, [statement], delayed=False)
 
     async def on_lines(self, link: Link, message: Lines) -> None:
         await self._core.journal.room()  # a full disk makes whoever sends wait
@@ -184,7 +184,7 @@ class Exchange:
         floors = {DeviceId(entry.device): entry.counter for entry in message.floors}
         before = {device: talk.timeline.floor_of(device) for device in {*floors, *(s.author.device for s in pending)}}
         quiet = talk.catch_up.missing(link, talk.timeline.vector()) - len(pending) >= CATCH_UP_SHOWN
-        news = await self._take(talk, pending, link, delayed=True, quiet=quiet)
+        news = await self._take(talk, pending, delayed=True, quiet=quiet)
         self._show(talk, talk.timeline.set_floors(floors, self._core.now_s()), delayed=True)
         for device, floor in before.items():
             if talk.timeline.floor_of(device) != floor:
@@ -297,9 +297,7 @@ class Exchange:
         await self._people.check(name, other, contact=author != me.peer)
         return await self._talks.open_direct(other, self._people.shown(name, other))
 
-    async def _take(
-        self, talk: Talk, statements: list[Statement], link: Link, *, delayed: bool, quiet: bool = False
-    ) -> bool:
+    async def _take(self, talk: Talk, statements: list[Statement], *, delayed: bool, quiet: bool = False) -> bool:
         """Verified statements of one talk, whoever they came from. Whether any of them was new."""
         news = False
         authors = {(s.author.name, s.author.peer) for s in statements}
@@ -385,6 +383,7 @@ class Exchange:
                 if outcome is Outcome.NEWS:
                     writes.append(keep_text(content.target, text))
             case Delete():
+                self.outbox.drop(place.id for place in statement.takes_back)
                 for place in statement.takes_back:
                     writes += erase(place, line)
             case Read():

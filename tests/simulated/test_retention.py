@@ -49,7 +49,10 @@ def test_old_talk_goes_and_does_not_come_back_from_others(seed: int) -> None:
         assert await bob.until(lambda: "while bob was away" in bob.lines(ROOM), within_s=60.0)
         await bob.say(ROOM, "last, by bob", ["alice"])
         assert await alice.until(lambda: "last, by bob" in alice.lines(ROOM), within_s=60.0)
+        assert alice.node is not None
+        pages = alice.node._exchange.statistics["pages-sent"]
         await world.until(lambda: False, within_s=60.0)
+        assert alice.node._exchange.statistics["pages-sent"] == pages, "he asks again for what he dropped"
         for person in (alice, bob):
             kept[person.name] = await history(person)
             assert person.node is not None
