@@ -146,8 +146,12 @@ class Talks:
             elif place.kind in ("say", GONE) and place.shown:
                 talk.operations.restore_line(statement_id, PeerId(place.author))
         for row in loaded.operations:
-            if self._opened(talk, row) is not None:
-                talk.operations.take(MessageId(row.id), PeerId(row.author), peek_message(row.raw).content)
+            try:  # checked when it came; a damaged signature is found when it is sent on
+                content = peek_message(row.raw).content
+            except RemoteMisbehaved:
+                self._lose(talk, row)
+            else:
+                talk.operations.take(MessageId(row.id), PeerId(row.author), content)
         for row in loaded.recent:
             if statement := self._opened(talk, row):
                 timeline.restore_recent(statement)
@@ -161,12 +165,13 @@ class Talks:
             statement = open_statement(row.raw, self._core.parameters.network_id)
             if statement.id == row.id:
                 return statement
-        if row.kind == GONE:
-            return None
+        self._lose(talk, row)
+        return None
+
+    def _lose(self, talk: Talk, row: StoredStatement) -> None:
         log.warning("a line in the history is damaged; it is asked for again")
         self._core.journal.write(lose_statement(row.id))
         talk.timeline.lose(DeviceId(row.device), row.counter)
-        return None
 
     # --- comparing histories ---
 
@@ -189,35 +194,38 @@ class Talks:
         todo = plan(theirs, talk.timeline.vector(), newcomer, their_floors)
         if todo.ranges:
             chains = await self._core.journal.read(self._read_chains, talk, todo.ranges)
-            return self._cut_page(talk, todo, chains)
+            rows, more = cut_page(chains)
+            more = more or any(len(chain) == CHAIN_ROWS_MAX for chain in chains)
+            return self._page(todo, await self._whole(talk, rows), more=more)
         if todo.earlier:
             chains = await self._core.journal.read(self._read_chains, talk, (todo.earlier,))
-            return self._cut_earlier(talk, todo.earlier, chains[0])
+            rows, more = cut_end(chains[0], todo.earlier.upto)
+            rows = await self._whole(talk, rows)
+            return Page([row.raw for row in rows], {}, self._absent_parents(rows), more) if rows else None
         return None
 
     def _read_chains(self, talk: Talk, ranges: tuple[Range, ...]) -> list[list[StoredStatement]]:
         return [self._core.store.chain_after(talk.id, r.device, r.after, r.upto, CHAIN_ROWS_MAX) for r in ranges]
 
-    def _whole(self, talk: Talk, rows: list[StoredStatement]) -> list[StoredStatement]:
+    async def _whole(self, talk: Talk, rows: list[StoredStatement]) -> list[StoredStatement]:
         """Those of a page that are as they were signed: one damaged line would cost us the link."""
-        return [row for row in rows if self._is_deletion(row) or self._opened(talk, row) is not None]
+        whole = await self._core.journal.read(self._are_whole, rows)
+        for row in rows:
+            if row.id not in whole and row.kind != GONE:
+                self._lose(talk, row)
+        return [row for row in rows if row.id in whole]
 
-    def _is_deletion(self, row: StoredStatement) -> bool:
-        if row.kind != GONE:
-            return False
-        with contextlib.suppress(RemoteMisbehaved):
-            return bool(open_statement(row.raw, self._core.parameters.network_id).takes_back)
-        return False
+    def _are_whole(self, rows: list[StoredStatement]) -> set[bytes]:
+        """Off the loop: checking a page takes long enough for others to notice."""
+        whole = set()
+        for row in rows:
+            with contextlib.suppress(RemoteMisbehaved):
+                statement = open_statement(row.raw, self._core.parameters.network_id)
+                if statement.takes_back if row.kind == GONE else statement.id == row.id:
+                    whole.add(row.id)
+        return whole
 
-    def _cut_earlier(self, talk: Talk, earlier: Range, chain: list[StoredStatement]) -> Page | None:
-        rows, more = cut_end(chain, earlier.upto)
-        rows = self._whole(talk, rows)
-        return Page([row.raw for row in rows], {}, self._absent_parents(rows), more) if rows else None
-
-    def _cut_page(self, talk: Talk, todo: Plan, chains: list[list[StoredStatement]]) -> Page:
-        rows, more = cut_page(chains)
-        rows = self._whole(talk, rows)
-        more = more or any(len(chain) == CHAIN_ROWS_MAX for chain in chains)
+    def _page(self, todo: Plan, rows: list[StoredStatement], *, more: bool) -> Page:
         # A floor is believed only beside the statement that stands on it: where a newcomer begins, and behind a gap that we
         # cannot fill. Those for which there is no room come again with the next comparison.
         after = {r.device: r.after for r in todo.ranges}

@@ -1,5 +1,6 @@
 """Lines by their ids: answered, changed, deleted, reacted to, read, found, exported; and deleted really means deleted."""
 
+import json
 import sqlite3
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from dhtchat.app.archive import Archive
 from dhtchat.app.settings import Settings
 from dhtchat.chat.events import ErrorShown, Found, History, LinesRead, MessageArrived, StatusChanged, to_dict
 from dhtchat.chat.intents import MarkRead
+from dhtchat.cli.export import export
 from dhtchat.errors import NoSuchRoom, NoSuchUser
 from dhtchat.parameters import SIM
 from tests.app.town import Person, Town, until, until_async
@@ -209,6 +211,13 @@ async def test_the_archive_is_what_the_history_shows(tmp_path: Path, seed: int) 
                 "3",
                 "why?",
             ]
+            file = tmp_path / f"{person.name}.jsonl"
+            assert export(settings, ROOM, file, json=True) == 0
+            lines = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+            assert [(line["event"], line["text"]) for line in lines] == [("message", t) for t in ("one", "3", "why?")]
+            assert file.stat().st_mode & 0o777 == 0o600
+            assert export(settings, None, file, json=False) == 0
+            assert "(to: 3) why?" in file.read_text("utf-8")
 
 
 async def test_damaged_lines_come_back_from_the_others_and_are_not_shown_again(tmp_path: Path, seed: int) -> None:
