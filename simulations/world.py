@@ -135,12 +135,12 @@ class HostRuntime(Runtime):
 
 
 class Person(Player):
-    """Somebody with a host of their own, at most one process on it at a time. `login`: whose device it is, when it is not
+    """Somebody with a host of their own, at most one process on it at a time. `account`: whose device it is, when it is not
     the first of a person."""
 
-    def __init__(self, world: "World", name: str, host: Host, *, login: str | None = None) -> None:
+    def __init__(self, world: "World", name: str, host: Host, *, account: str | None = None) -> None:
         super().__init__(name, world.loop)
-        self.login = login or name
+        self.account = account or name
         self.host = host
         self.network_id = world.parameters.network_id
         self.crashes: set[int] = set()
@@ -151,7 +151,7 @@ class Person(Player):
         self._commands: dict[asyncio.Task[None], None] = {}
         self._dying = False
         """From the moment of a crash until the disk is as it was at that moment: nothing starts on it before."""
-        self._registered = login is not None
+        self._registered = account is not None
 
     # --- life ---
 
@@ -179,17 +179,17 @@ class Person(Player):
     async def _live(self) -> None:
         world = self._world
         runtime = self.host.boot()
-        settings = self.host.settings(self.login, world.bootstrap_addresses)
+        settings = self.host.settings(self.account, world.bootstrap_addresses)
         try:
             async with ChatNode(settings, runtime) as node:
                 self.node = node
                 reader = world.spawn(self._read(node, self.boot), f"screen-of-{self.name}")
                 try:
-                    await node.connect(self.login)
+                    await node.connect(self.account)
                     if not self._registered:
-                        await node.register(self.login, PASSWORD)
+                        await node.register(self.account, PASSWORD)
                         self._registered = True
-                    await node.log_in(Login(self.login, None), PASSWORD)
+                    await node.log_in(Login(self.account, None), PASSWORD)
                     await node.go_online()
                     for room in self.rooms:
                         await node.perform(intents.JoinRoom(room))
@@ -456,13 +456,9 @@ class World:
                 group.create_task(come(person, spread_s * number / max(1, count)))
         return people
 
-    def add_person(self, name: str) -> Person:
-        person = self.people[name] = Person(self, name, self.new_host(name))
-        return person
-
-    def add_device(self, name: str, login: str) -> Person:
-        """Another device of somebody who has an account, under a name of its own in this world."""
-        person = self.people[name] = Person(self, name, self.new_host(name), login=login)
+    def add_person(self, name: str, *, account: str | None = None) -> Person:
+        """`account`: whose other device it is; that person must have been online."""
+        person = self.people[name] = Person(self, name, self.new_host(name), account=account)
         return person
 
     async def register_only(self, name: str, host_name: str) -> str:

@@ -39,7 +39,7 @@ async def talk_of(person: Person, target: str) -> list[dict[str, Any]]:
 
 async def act(world: World, rng: random.Random, device: Person, number: int) -> None:
     """Say something, or do something to what was said."""
-    other = "bob" if device.login == "alice" else "alice"
+    other = "bob" if device.account == "alice" else "alice"
     target = rng.choice((ROOM, other))
     lines = [s.event for s in device.seen if isinstance(s.event, MessageArrived) and not s.event.deletes]
     mine = [line for line in lines if line.own and not line.edits and not line.reacts_to]
@@ -71,13 +71,16 @@ def test_devices_that_come_and_go_in_any_order_end_with_the_same_talk(seed: int)
         await carol.start()
         devices: dict[str, list[Person]] = {}
         for login, names in DEVICES.items():
-            devices[login] = [world.add_person(names[0]), *(world.add_device(name, login) for name in names[1:])]
+            devices[login] = [
+                world.add_person(names[0]),
+                *(world.add_person(name, account=login) for name in names[1:]),
+            ]
             for device in devices[login]:
                 device.rooms = [ROOM]
                 await device.start()
         everybody = [device for group in devices.values() for device in group]
         for device in everybody:
-            other = "bob" if device.login == "alice" else "alice"
+            other = "bob" if device.account == "alice" else "alice"
             await device.perform(intents.OpenQuery(other))
         await world.until(lambda: False, within_s=20.0)
         for number in range(STEPS):
@@ -86,12 +89,12 @@ def test_devices_that_come_and_go_in_any_order_end_with_the_same_talk(seed: int)
             step = rng.random()
             if step < 0.25 and device.online:
                 await (device.crash() if rng.random() < 0.5 else device.leave())
-                others = [each for each in devices[device.login] if each.online]
+                others = [each for each in devices[device.account] if each.online]
                 seen = len(carol.seen)
                 await world.until(lambda: False, within_s=rng.uniform(1.0, 20.0))
                 gone = [s.event for s in carol.seen[seen:] if isinstance(s.event, PresenceChanged)]
-                if others and any(e.user == device.login and not e.online for e in gone):
-                    wrong.append(f"{device.login} was taken offline by {device.name} alone")
+                if others and any(e.user == device.account and not e.online for e in gone):
+                    wrong.append(f"{device.account} was taken offline by {device.name} alone")
             elif step < 0.5 and away:
                 await rng.choice(away).start()
             elif device.online:
@@ -103,20 +106,20 @@ def test_devices_that_come_and_go_in_any_order_end_with_the_same_talk(seed: int)
 
         async def same() -> bool:
             rooms = [await talk_of(each, ROOM) for each in (*everybody, carol)]
-            private = [await talk_of(d, "bob" if d.login == "alice" else "alice") for d in everybody]
+            private = [await talk_of(d, "bob" if d.account == "alice" else "alice") for d in everybody]
             return rooms.count(rooms[0]) == len(rooms) and private.count(private[0]) == len(private)
 
         if not await settle(world, same, within_s=120.0):
             for each in everybody:
                 wrong.append(f"{each.name}: {[line['text'] for line in await talk_of(each, ROOM)]}")
-                other = "bob" if each.login == "alice" else "alice"
+                other = "bob" if each.account == "alice" else "alice"
                 wrong.append(f"{each.name}: {[line['text'] for line in await talk_of(each, other)]}")
         for group in devices.values():
             read = [each.node._core.store.readers(ids_of(each)) for each in group if each.node is not None]
             me = group[0].node.inspection.peer if group[0].node is not None else b""
             mine = [{line for line, peers in found.items() if me in peers} for found in read]
             if mine.count(mine[0]) != len(mine):
-                wrong.append(f"{group[0].login}: what was read differs: {[len(each) for each in mine]}")
+                wrong.append(f"{group[0].account}: what was read differs: {[len(each) for each in mine]}")
         for each in everybody:
             shown = [s.event.id for s in each.seen if isinstance(s.event, MessageArrived)]
             if len(shown) != len(set(shown)):
