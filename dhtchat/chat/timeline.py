@@ -28,6 +28,8 @@ class Fate(Enum):
 
     NEW = "new"
     KNOWN = "known"
+    RESTORED = "restored"
+    """It was here and shown once, and its bytes were lost since."""
     FORKED = "forked"
     """Another statement has this place in the author's chain: never acknowledged, never shown."""
 
@@ -53,10 +55,16 @@ class Chain:
     What lies before the floor is not waited for; should it come all the same, it is taken.
     """
 
-    __slots__ = ("beyond", "depth", "floor", "held", "ids", "last_shown", "upto")
+    __slots__ = ("beyond", "depth", "filled", "floor", "held", "ids", "last_shown", "lost", "told", "upto")
 
-    def __init__(self, floor: int = 1) -> None:
+    def __init__(self, floor: int = 1, told: int | None = None) -> None:
         self.floor = floor
+        self.told = floor if told is None else told
+        """What others hear: from here on everything was here once, and is not taken again."""
+        self.filled: set[int] = set()
+        """Places of what was deleted before it came, and that are still to be passed."""
+        self.lost: set[int] = set()
+        """Those whose bytes are damaged: others are asked for them as if they had never been here."""
         self.upto = floor - 1
         self.beyond: set[int] = set()
         self.ids: dict[int, MessageId] = {}
@@ -84,11 +92,28 @@ class Chain:
         elif self.begun:
             while self.floor - 1 in self.ids:
                 self.floor -= 1
+            self.told = min(self.told, self.floor)
 
     def move(self, floor: int) -> None:
         """Begin elsewhere."""
-        self.floor, self.upto = floor, floor - 1
+        self.floor, self.told, self.upto = floor, floor, floor - 1
         self._advance()
+
+    def pass_filled(self) -> None:
+        """What was deleted before it came need not be shown for the next one's turn to come."""
+        while self.shown_upto + 1 in self.filled:
+            self.last_shown = self.shown_upto + 1
+            self.filled.remove(self.last_shown)
+
+    @property
+    def said_upto(self) -> int:
+        """The last counter without a gap, as others hear it."""
+        return min(self.upto, min(self.lost) - 1) if self.lost else self.upto
+
+    @property
+    def last(self) -> int:
+        """The highest counter held, whatever lacks before it."""
+        return max(self.beyond, default=self.upto)
 
     def _advance(self) -> None:
         while self.upto + 1 in self.beyond:
@@ -133,13 +158,15 @@ class Timeline:
         """A heap of (depth, id): held, and waiting for nothing any more."""
         self._absent: dict[MessageId, None] = {}
         """Parents that lie before everything we will ever get: nothing waits for them. The oldest first."""
+        self._lost: set[MessageId] = set()
+        """Those that `Chain.lost` names."""
         self.forks_seen = 0
 
     # --- loading what the disk has, in this order ---
 
-    def restore_chain(self, device: DeviceId, floor: int) -> None:
-        """Where the history of a device begins."""
-        self._chains[device] = Chain(floor)
+    def restore_chain(self, device: DeviceId, floor: int, told: int | None = None) -> None:
+        """Where the history of a device begins, and where others are told it does."""
+        self._chains[device] = Chain(floor, told)
 
     def restore_place(
         self, device: DeviceId, counter: int, statement_id: MessageId, depth: int, *, shown: bool
@@ -151,6 +178,13 @@ class Timeline:
             chain.last_shown = max(chain.last_shown, counter)
             chain.depth = max(chain.depth, depth)
             self._depths[statement_id] = depth
+
+    def lose(self, device: DeviceId, counter: int) -> None:
+        """The bytes of one that is shown are damaged: it is asked for again, and not shown again."""
+        chain = self._chains[device]
+        if counter in chain.ids and chain.ids[counter] not in self._held:
+            chain.lost.add(counter)
+            self._lost.add(chain.ids[counter])
 
     def restore_recent(self, statement: Statement) -> None:
         """The newest shown ones in causal order: their loose ends are the heads."""
@@ -167,19 +201,29 @@ class Timeline:
 
     def vector(self) -> dict[DeviceId, int]:
         """Per device the last counter held without a gap."""
-        return {device: chain.upto for device, chain in self._chains.items() if chain.upto}
+        return {device: chain.said_upto for device, chain in self._chains.items() if chain.said_upto}
 
     def floor_of(self, device: DeviceId) -> int:
         chain = self._chains.get(device)
         return chain.floor if chain else 1
 
+    def told_floor_of(self, device: DeviceId) -> int:
+        """From where on everything is here, or was until it was too old to be kept."""
+        chain = self._chains.get(device)
+        return chain.told if chain else 1
+
     def upto_of(self, device: DeviceId) -> int:
         chain = self._chains.get(device)
-        return chain.upto if chain else 0
+        return chain.said_upto if chain else 0
 
     def holds(self, statement_id: MessageId) -> bool:
         """Whether it is here, shown or held back."""
-        return statement_id in self._depths or statement_id in self._held
+        return statement_id not in self._lost and (statement_id in self._depths or statement_id in self._held)
+
+    def has_place(self, device: DeviceId, counter: int) -> bool:
+        """Whether the place in a chain is taken, by whatever."""
+        chain = self._chains.get(device)
+        return chain is not None and (counter in chain.ids or chain.told <= counter < chain.floor)
 
     def lacks(self, theirs: dict[DeviceId, int]) -> bool:
         """Whether somebody with this vector has something that is missing here."""
@@ -206,7 +250,7 @@ class Timeline:
     def next_place(self, device: DeviceId) -> tuple[int, bytes, list[bytes]]:
         """Counter, previous id and parents for this device's next statement."""
         chain = self._chains.get(device, Chain())
-        counter = chain.upto + 1
+        counter = chain.last + 1  # whatever lacks before it: a counter is never used twice
         previous = chain.ids.get(counter - 1, MessageId(b""))
         newest = sorted(self._heads.items(), key=lambda item: (-item[1].depth, item[0]))
         parents: list[bytes] = [
@@ -234,6 +278,9 @@ class Timeline:
             chain = self._chains.get(device)
             if chain is None or floor not in chain.ids:
                 continue
+            if passed := {counter for counter in chain.lost if counter < floor <= chain.upto}:
+                chain.lost -= passed  # nobody there has them either: to ask again and again helps nobody
+                self._lost -= {chain.ids[counter] for counter in passed}
             if chain.begun and (floor <= chain.upto or chain.last_shown < floor):
                 continue
             chain.move(floor)
@@ -255,7 +302,15 @@ class Timeline:
         device, counter = statement.author.device, statement.body.counter
         chain = self._chains.setdefault(device, Chain())
         known = chain.ids.get(counter)
-        if known == statement.id:
+        if known == statement.id and counter in chain.lost:
+            chain.lost.remove(counter)
+            self._lost.remove(statement.id)
+            if statement.id in self._depths:
+                return Offered(Fate.RESTORED)
+            self._hold(statement, now_s)
+            shown = self.release(now_s)
+            return Offered(Fate.NEW, self._depths.get(statement.id) or self._depth_of(statement), shown)
+        if known == statement.id or (known is None and chain.told <= counter < chain.floor):
             return Offered(Fate.KNOWN)
         if known is not None:
             self.forks_seen += 1
@@ -265,6 +320,32 @@ class Timeline:
         self._hold(statement, now_s)
         shown = self.release(now_s)
         return Offered(Fate.NEW, self._depths.get(statement.id) or self._depth_of(statement), shown)
+
+    def fill(self, device: DeviceId, counter: int, statement_id: MessageId, now_s: float) -> tuple[Shown, ...]:
+        """A statement that is not here was deleted by its author: its place is taken, nothing waits for it."""
+        if self.has_place(device, counter):
+            return ()
+        chain = self._chains.setdefault(device, Chain())
+        chain.add(counter, statement_id)
+        chain.filled.add(counter)
+        self._depths[statement_id] = 0
+        self._absent.pop(statement_id, None)
+        chain.pass_filled()
+        self._unblock(statement_id)
+        self._try_first(chain)
+        return self.release(now_s)
+
+    def forget(self, device: DeviceId, floor: int) -> None:
+        """What lies before `floor` was too old to be kept. The last place stays, so that the chain can go on."""
+        chain = self._chains.get(device)
+        if chain is None:
+            return
+        floor = min(floor, chain.upto)
+        if floor <= chain.floor:
+            return
+        for counter in [counter for counter in chain.ids if counter < floor]:
+            self._depths.pop(chain.ids.pop(counter), None)
+        chain.floor = floor
 
     def release(self, now_s: float) -> tuple[Shown, ...]:
         """Everything whose turn has come, in causal order, ties by id, and what has waited too long.
@@ -373,6 +454,7 @@ class Timeline:
             if not waiting:
                 del self._blocked[parent]
         chain.last_shown = max(chain.last_shown, counter)
+        chain.pass_filled()
         chain.depth = depth
         self._depths[statement.id] = depth
         self._absent.pop(statement.id, None)

@@ -673,3 +673,97 @@ def test_a_late_parent_is_no_head_after_a_restart_either(rng: random.Random, dis
         disk.offer(timeline, one, HELD_WAIT_S)
     assert timeline.next_place(stranger.device) == (1, b"", [reply.id])
     assert state_of(disk.load(), stranger) == state_of(timeline, stranger)
+
+
+# --- what was deleted, lost, and too old to be kept ---------------------------------------------------------------------
+
+
+def test_places_of_what_was_deleted_hold_nothing_up(rng: random.Random) -> None:
+    """Some lines never come, because their author deleted them: whatever the order, all others are shown, causes first."""
+    for _ in range(ROUNDS):
+        said = random_history(speakers(4, rng), 50, rng)
+        deleted = set(rng.sample(said, 12))
+        arrivals: list[Statement] = rng.sample(said, len(said))
+        timeline = Timeline(ROOM)
+        shown: list[Statement] = []
+        for one in arrivals:
+            if one in deleted:
+                items = timeline.fill(one.author.device, one.body.counter, one.id, 0.0)
+            else:
+                items = timeline.offer(one, 0.0).shown
+            shown += [item.statement for item in items]
+        assert timeline.waiting == 0
+        assert {one.id for one in shown} == {one.id for one in said} - {one.id for one in deleted}
+        assert_causal_between(shown, said, deleted)
+        assert timeline.vector() == {one.author.device: one.body.counter for one in said}
+        late = rng.choice(sorted(deleted, key=lambda one: one.id))
+        assert timeline.offer(late, 0.0) == Offered(Fate.KNOWN)
+
+
+def assert_causal_between(shown: Sequence[Statement], said: Sequence[Statement], gone: set[Statement]) -> None:
+    """Directly: nothing comes before what it names."""
+    position = {one.id: number for number, one in enumerate(shown)}
+    absent = {one.id for one in gone}
+    for number, one in enumerate(shown):
+        for earlier in followed_by(one):
+            assert earlier in absent or position[earlier] < number
+
+
+def test_a_place_is_filled_once_and_by_nothing_that_is_here(rng: random.Random) -> None:
+    alice, bob = speakers(2, rng)
+    first, second = alice.chain(2)
+    timeline = Timeline(ROOM)
+    timeline.offer(first, 0.0)
+    assert timeline.fill(alice.device, 1, MessageId(b"x" * 16), 0.0) == ()
+    assert timeline.offer(second, 0.0).shown
+    answer = bob.say(parents=[MessageId(b"y" * 16)])
+    assert timeline.offer(answer, 0.0).shown == ()
+    assert [item.statement for item in timeline.fill(alice.device, 3, MessageId(b"y" * 16), 0.0)] == [answer]
+    assert timeline.next_place(alice.device)[:2] == (4, b"y" * 16)
+    assert not timeline.forks_seen
+
+
+def test_what_was_lost_is_asked_for_again_and_not_shown_again(rng: random.Random) -> None:
+    """Its counter is not used again either; and who has a gap there, too, ends the asking."""
+    alice, stranger = speakers(2, rng)
+    said = alice.chain(5)
+    timeline = Timeline(ROOM)
+    shown_by(timeline, said)
+    timeline.lose(alice.device, 3)
+    assert timeline.vector() == {alice.device: 2}
+    assert not timeline.holds(said[2].id)
+    assert timeline.next_place(alice.device)[0] == 6
+    assert timeline.offer(said[2], 0.0) == Offered(Fate.RESTORED)
+    assert timeline.vector() == {alice.device: 5}
+    timeline.lose(alice.device, 2)
+    timeline.set_floor(alice.device, 4, 0.0)
+    assert timeline.vector() == {alice.device: 5}
+    assert state_of(timeline, stranger) == state_of(timeline_of(said), stranger)
+
+
+def timeline_of(said: Iterable[Statement]) -> Timeline:
+    timeline = Timeline(ROOM)
+    shown_by(timeline, said)
+    return timeline
+
+
+def test_what_was_too_old_to_be_kept_does_not_come_back(rng: random.Random) -> None:
+    """Nor is it asked for, nor given again to others as if it was missing here."""
+    alice, bob = speakers(2, rng)
+    said = alice.chain(9)
+    timeline = timeline_of(said)
+    timeline.forget(alice.device, 6)
+    assert timeline.vector() == {alice.device: 9}
+    assert (timeline.floor_of(alice.device), timeline.told_floor_of(alice.device)) == (6, 1)
+    assert timeline.offer(said[2], 0.0) == Offered(Fate.KNOWN)
+    assert len(timeline) == 4
+    timeline.forget(alice.device, 99)
+    assert timeline.next_place(alice.device)[:2] == (10, said[8].id)
+    assert timeline.offer(alice.say(), 0.0).shown
+    restored = Timeline(ROOM)
+    restored.restore_chain(alice.device, 9, told=1)
+    restored.restore_place(alice.device, 9, said[8].id, 9, shown=True)
+    assert restored.offer(said[7], 0.0) == Offered(Fate.KNOWN)
+    assert restored.vector() == {alice.device: 9}
+    assert restored.told_floor_of(alice.device) == 1
+    assert restored.offer(bob.say(parents=[said[8]]), 0.0).shown
