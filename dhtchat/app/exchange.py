@@ -120,6 +120,7 @@ class Exchange:
         to whoever is there; nobody waits for it, so its way is not followed."""
         me, core = self._core.me, self._core
         counter, previous, parents = talk.timeline.next_place(me.device)
+        taken_back = [p.counter for p in content.places if not p.certificate] if isinstance(content, Delete) else ()
         message = Message(
             certificate=me.certificate,
             direct=talk.direct,
@@ -130,6 +131,7 @@ class Exchange:
             parents=parents,
             sent_at_ms=core.wall_ms(),
             content=content,
+            passes_over=talk.timeline.next_passes_over(me.device, taken_back),
         )
         statement = sign_statement(message, me.device_key, me.author, core.parameters.network_id)
         offered = talk.timeline.offer(statement, core.now_s())

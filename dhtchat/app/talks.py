@@ -140,7 +140,9 @@ class Talks:
             timeline.restore_chain(DeviceId(device), floor, loaded.told[device])
         for place in loaded.places:
             device, statement_id = DeviceId(place.device), MessageId(place.id)
-            timeline.restore_place(device, place.counter, statement_id, place.depth, shown=place.shown)
+            timeline.restore_place(
+                device, place.counter, statement_id, place.depth, shown=place.shown, is_read=place.kind == "read"
+            )
             if place.kind == LOST:
                 timeline.lose(device, place.counter)
             elif place.kind in ("say", GONE) and place.shown:

@@ -1,16 +1,18 @@
 """One conversation as this device knows it: order, duplicates, gaps, and what may be shown when. No I/O, no clock.
 
 Invariants kept here:
-- a statement is shown after the one before it in its author's chain and after every parent it names, or, when it has
-  waited HELD_WAIT_S, after those of them that are here; then at once, so nobody can hold back somebody else for longer;
+- a statement is shown after the one before it in its author's chain (but for those that it passes over) and after every
+  parent it names, or, when it has waited HELD_WAIT_S, after those of them that are here; then at once, so nobody can hold
+  back somebody else for longer;
 - a statement is accepted once: the first with its (device, counter) wins, a second one with other bytes is a fork;
-- `vector` names only what is contiguous, so that others know exactly what to send.
+- `vector` names only what is contiguous, so that others know exactly what to send;
+- `read` is no head: nobody names it as a parent, so nobody waits for it, who may never come through a mailbox.
 """
 
 import heapq
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from enum import Enum
 from typing import NamedTuple, TypeVar
 
@@ -18,7 +20,7 @@ import msgspec
 
 from dhtchat.ids import DeviceId, MessageId, PeerId
 from dhtchat.limits import ABSENT_PARENTS_MAX, HELD_MESSAGES_MAX, HELD_WAIT_S, PARENTS_MAX
-from dhtchat.records.message import Statement
+from dhtchat.records.message import Read, Statement
 
 K = TypeVar("K")
 
@@ -55,7 +57,7 @@ class Chain:
     What lies before the floor is not waited for; should it come all the same, it is taken.
     """
 
-    __slots__ = ("beyond", "depth", "filled", "floor", "held", "ids", "last_shown", "lost", "told", "upto")
+    __slots__ = ("beyond", "depth", "filled", "floor", "held", "ids", "last_shown", "lost", "reads", "told", "upto")
 
     def __init__(self, floor: int = 1, told: int | None = None) -> None:
         self.floor = floor
@@ -71,6 +73,8 @@ class Chain:
         """Counter -> id of what is held, to tell a duplicate from a fork."""
         self.held: list[int] = []
         """Counters of what is not shown yet, sorted."""
+        self.reads: set[int] = set()
+        """Counters of those that are `read`."""
         self.last_shown = 0
         self.depth = 0
         """Of what was shown last."""
@@ -169,11 +173,13 @@ class Timeline:
         self._chains[device] = Chain(floor, told)
 
     def restore_place(
-        self, device: DeviceId, counter: int, statement_id: MessageId, depth: int, *, shown: bool
+        self, device: DeviceId, counter: int, statement_id: MessageId, depth: int, *, shown: bool, is_read: bool = False
     ) -> None:
         """One statement that is on disk, by increasing counter per device."""
         chain = self._chains.setdefault(device, Chain())
         chain.add(counter, statement_id)
+        if is_read:
+            chain.reads.add(counter)
         if shown:
             chain.last_shown = max(chain.last_shown, counter)
             chain.depth = max(chain.depth, depth)
@@ -187,7 +193,7 @@ class Timeline:
             self._lost.add(chain.ids[counter])
 
     def restore_recent(self, statement: Statement) -> None:
-        """The newest shown ones in causal order: their loose ends are the heads."""
+        """The newest shown ones in causal order, but for `read`: their loose ends are the heads."""
         for followed in self._followed(statement):
             if self._heads.pop(followed, None) is None:
                 self._overtake(followed)
@@ -261,6 +267,15 @@ class Timeline:
         ]
         return counter, previous, parents[:PARENTS_MAX]
 
+    def next_passes_over(self, device: DeviceId, taken_back: Container[int] = ()) -> int:
+        """How many statements directly before that place nobody need wait for; `taken_back`: counters of those that the
+        next one deletes."""
+        chain = self._chains.get(device, Chain())
+        counter = chain.last
+        while counter in chain.reads or counter in taken_back:
+            counter -= 1
+        return chain.last - counter
+
     # --- hearing ---
 
     def set_floor(self, device: DeviceId, floor: int, now_s: float) -> tuple[Shown, ...]:
@@ -317,6 +332,8 @@ class Timeline:
             self.set_absent([statement.id])
             return Offered(Fate.FORKED)
         chain.add(counter, statement.id)
+        if isinstance(statement.body.content, Read):
+            chain.reads.add(counter)
         self._hold(statement, now_s)
         shown = self.release(now_s)
         return Offered(Fate.NEW, self._depths.get(statement.id) or self._depth_of(statement), shown)
@@ -345,6 +362,7 @@ class Timeline:
             return
         for counter in [counter for counter in chain.ids if counter < floor]:
             self._depths.pop(chain.ids.pop(counter), None)
+        chain.reads = {counter for counter in chain.reads if counter >= floor}
         chain.floor = floor
 
     def release(self, now_s: float) -> tuple[Shown, ...]:
@@ -384,8 +402,9 @@ class Timeline:
 
     def _try(self, held: _Held) -> None:
         """Note it as ready if it waits for nothing."""
-        counter, chain = held.statement.body.counter, self._chains[held.statement.author.device]
-        if not held.missing and (counter <= chain.floor or chain.shown_upto >= counter - 1):
+        body, chain = held.statement.body, self._chains[held.statement.author.device]
+        follows = body.counter - 1 - body.passes_over
+        if not held.missing and (body.counter <= chain.floor or chain.shown_upto >= follows):
             heapq.heappush(self._ready, (self._depth_of(held.statement), held.statement.id))
 
     def _try_first(self, chain: Chain) -> None:
@@ -458,11 +477,14 @@ class Timeline:
         chain.depth = depth
         self._depths[statement.id] = depth
         self._absent.pop(statement.id, None)
-        for followed in self._followed(statement):
-            self._heads.pop(followed, None)
-            if followed not in self._depths:
-                self._overtake(followed)
-        self._add_head(statement, depth)
+        if isinstance(statement.body.content, Read):
+            self._overtaken.pop(statement.id, None)
+        else:
+            for followed in self._followed(statement):
+                self._heads.pop(followed, None)
+                if followed not in self._depths:
+                    self._overtake(followed)
+            self._add_head(statement, depth)
         out.append(Shown(statement, depth))
         self._unblock(statement.id)
         self._try_first(chain)

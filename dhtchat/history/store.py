@@ -444,10 +444,10 @@ class HistoryStore:
         return list(self._rows("WHERE conversation=? AND raw!=x'' ORDER BY depth, id", (conversation,)))
 
     def last_statements(self, conversation: bytes, count: int) -> list[StoredStatement]:
-        """The last `count` shown ones in causal order."""
+        """The last `count` shown ones in causal order, but for `read`."""
         rows = list(
             self._rows(
-                "WHERE conversation=? AND shown=1 AND raw!=x'' ORDER BY depth DESC, id DESC LIMIT ?",
+                "WHERE conversation=? AND shown=1 AND raw!=x'' AND kind!='read' ORDER BY depth DESC, id DESC LIMIT ?",
                 (conversation, count),
             )
         )

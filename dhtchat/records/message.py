@@ -28,8 +28,8 @@ from dhtchat.limits import (
 from dhtchat.records.device import CERTIFICATE_BYTES_MAX, Author, open_certificate
 from dhtchat.records.envelope import Body, Key, Signed, decode_body, open_signed, peek_digest, peek_envelope, sign_body
 
-MESSAGE_BYTES_MAX: Final = TEXT_BYTES_MAX + CERTIFICATE_BYTES_MAX + 392
-"""The longest text, the certificate, and 392 bytes of an edit's target, parents, other fields and envelope; pinned by
+MESSAGE_BYTES_MAX: Final = TEXT_BYTES_MAX + CERTIFICATE_BYTES_MAX + 401
+"""The longest text, the certificate, and 401 bytes of an edit's target, parents, other fields and envelope; pinned by
 tests/records/test_sizes.py."""
 
 Id = Annotated[bytes, Meta(min_length=MESSAGE_ID_BYTES, max_length=MESSAGE_ID_BYTES)]
@@ -131,8 +131,12 @@ class Message(Body, frozen=True):
     sent_at_ms: Annotated[int, Meta(ge=0, le=253_402_300_799_999)]
     """The author's clock, Unix milliseconds, up to the end of year 9999: the last that RFC 3339 can show."""
     content: Content
+    passes_over: Annotated[int, Meta(ge=0, le=2**62)] = 0
+    """How many statements directly before it in its chain nobody need wait for: they are `read`, or taken back by it."""
 
     def __post_init__(self) -> None:
+        if self.passes_over >= self.counter:
+            raise ValueError("a message passes over what is before it in its chain")
         if len(self.previous) != (0 if self.counter == 1 else MESSAGE_ID_BYTES):
             raise ValueError("a message names the one before it, and the first names none")
         if is_folded_name(self.recipient) is not self.direct:

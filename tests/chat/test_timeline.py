@@ -17,7 +17,7 @@ from dhtchat.history.store import (
 )
 from dhtchat.ids import DeviceId, MessageId
 from dhtchat.limits import ABSENT_PARENTS_MAX, HELD_MESSAGES_MAX, HELD_WAIT_S, PARENTS_MAX
-from dhtchat.records.message import Statement, open_statement
+from dhtchat.records.message import Delete, Place, Read, Say, Statement, kind_of, open_statement
 from tests.chat.statements import NETWORK, ROOM, Speaker, followed_by, random_history, speakers
 
 ROUNDS = 30
@@ -557,6 +557,66 @@ def test_a_line_names_at_most_its_bound_of_parents_the_deepest_first(rng: random
     assert previous not in parents
 
 
+# --- what nobody waits for ---------------------------------------------------------------------------------------------
+
+
+def test_a_line_passes_over_what_was_only_read_and_over_nothing_else(rng: random.Random) -> None:
+    """`read` goes to no mailbox: a line from there after two of them does not wait for what will not come."""
+    alice, bob = speakers(2, rng)
+    first = alice.say()
+    reads = [alice.state(Read([b"r" * 16])) for _ in range(2)]
+    third = alice.state(Say("third"), passes_over=2)
+    fourth = alice.say("fourth")
+    timeline = Timeline(ROOM)
+    assert shown_by(timeline, [third, fourth]) == []
+    assert shown_by(timeline, [first]) == [first, third, fourth]
+    assert timeline.vector() == {alice.device: 1}
+    assert shown_by(timeline, reads) == reads
+    assert timeline.vector() == {alice.device: 5}
+    lone = bob.place(4, b"p" * 16, passes_over=1)
+    assert shown_by(timeline, [lone, bob.say()]) == [bob.last]
+    assert timeline.waiting == 1
+
+
+def test_what_the_next_line_passes_over(rng: random.Random, disk: "Disk") -> None:
+    """The reads right before it, and of those what it deletes: the same after a restart."""
+    alice = Speaker("alice", rng)
+    timeline = Timeline(ROOM)
+    for content, expected in (
+        (Say("one"), 0),
+        (Read([b"r" * 16]), 1),
+        (Read([b"r" * 16]), 2),
+        (Say("four"), 0),
+        (Read([b"r" * 16]), 1),
+        (Delete([Place(b"f" * 16, 4)]), 0),
+    ):
+        disk.offer(timeline, alice.state(content))
+        for each in (timeline, disk.load()):
+            assert each.next_passes_over(alice.device) == expected
+        if alice.counter == 5:
+            assert timeline.next_passes_over(alice.device, [4]) == 4
+            assert timeline.next_passes_over(alice.device, [1]) == 1
+    timeline.forget(alice.device, 7)
+    assert timeline.next_passes_over(alice.device, [6]) == 1
+
+
+def test_what_was_only_read_is_no_head_and_what_it_follows_stays_one(rng: random.Random, disk: "Disk") -> None:
+    """So that nobody names it, and waits for it who can have the rest from a mailbox only."""
+    alice, bob, stranger = speakers(3, rng)
+    line = alice.say()
+    read = bob.state(Read([line.id]), parents=[line])
+    reply = bob.state(Say("reply"), parents=[line], passes_over=1)
+    timeline = Timeline(ROOM)
+    for one in (line, read):
+        disk.offer(timeline, one)
+        for each in (timeline, disk.load()):
+            assert each.next_place(stranger.device) == (1, b"", [line.id])
+            assert each.next_place(alice.device) == (2, line.id, [])
+    assert timeline.next_place(bob.device) == (2, read.id, [line.id])
+    disk.offer(timeline, reply)
+    assert timeline.next_place(stranger.device) == disk.load().next_place(stranger.device) == (1, b"", [reply.id])
+
+
 # --- on disk ----------------------------------------------------------------------------------------------------------
 
 
@@ -572,7 +632,8 @@ class Disk:
         if offered.fate is Fate.NEW:
             visible = any(item.statement.id == statement.id for item in offered.shown)
             place = (statement.author.device, statement.body.counter, offered.depth)
-            row = StoredStatement(statement.id, ROOM, *place, statement.raw, False, False, True, visible, 0)
+            kind = kind_of(statement.body.content)
+            row = StoredStatement(statement.id, ROOM, *place, statement.raw, False, False, True, visible, 0, kind)
             writes.append(keep_statement(row))
         self.show(offered.shown, writes)
 
@@ -585,7 +646,8 @@ class Disk:
             timeline.restore_chain(DeviceId(device), floor)
         for place in self.store.places(ROOM):
             device, statement_id = DeviceId(place.device), MessageId(place.id)
-            timeline.restore_place(device, place.counter, statement_id, place.depth, shown=place.shown)
+            is_read = place.kind == "read"
+            timeline.restore_place(device, place.counter, statement_id, place.depth, shown=place.shown, is_read=is_read)
         for row in self.store.last_statements(ROOM, recent):
             timeline.restore_recent(open_statement(row.raw, NETWORK))
         for row in self.store.unshown(ROOM):

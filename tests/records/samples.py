@@ -191,6 +191,7 @@ def largest() -> dict[str, Body]:
             [b"q" * 16] * PARENTS_MAX,
             253_402_300_799_999,
             Edit(b"t" * 16, REVISIONS_MAX, _GRIN * TEXT_CHARACTERS_MAX),
+            2**62 - 1,
         ),
     ]
     return {body.KIND: body for body in bodies}

@@ -91,6 +91,7 @@ def test_an_id_is_that_of_these_very_words() -> None:
         {"parents": []},
         {"target": b"o" * 32},
         {"counter": 2, "previous": b"p" * 16},
+        {"counter": 2, "previous": b"p" * 16, "passes_over": 1},
     ]
     ids = [_open(msgspec.structs.replace(samples.room_message(), **changes)).id for changes in variants]
     assert len(set(ids)) == len(variants)
@@ -102,6 +103,8 @@ def test_an_id_is_that_of_these_very_words() -> None:
     [
         {"counter": 1, "previous": b"p" * 16},
         {"counter": 2, "previous": b""},
+        {"counter": 2, "previous": b"p" * 16, "passes_over": 2},
+        {"passes_over": -1},
         {"counter": 2, "previous": b"p" * 15},
         {"counter": 0},
         {"parents": [b"q" * 16] * (PARENTS_MAX + 1)},
