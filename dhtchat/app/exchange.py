@@ -25,7 +25,6 @@ from dhtchat.history.store import (
     Write,
     erase,
     fill_place,
-    forget_mailed,
     keep_mailed,
     keep_reader,
     keep_receipt,
@@ -405,8 +404,9 @@ class Exchange:
         own = peer == self._core.me.peer
         for place in statement.takes_back:
             if not talk.timeline.has_place(place.device, place.counter):
-                self._core.journal.write(fill_place(talk.id, place, peer, statement.id, own=own, now_ms=now_ms))
-                shown = talk.timeline.fill(place.device, place.counter, place.id, self._core.now_s())
+                where = place.device, place.counter, place.id
+                self._core.journal.write(fill_place(talk.id, where, peer, statement.id, own=own, now_ms=now_ms))
+                shown = talk.timeline.fill(*where, self._core.now_s(), passes_over=place.passes_over)
                 self._show(talk, shown, delayed=delayed)
 
     def _show(self, talk: Talk, shown: tuple[Shown, ...], *, delayed: bool, quiet: bool = False) -> None:
@@ -436,7 +436,7 @@ class Exchange:
             case Delete():
                 self.outbox.drop(place.id for place in statement.takes_back)
                 for place in statement.takes_back:
-                    writes += [*erase(place, line), forget_mailed(place.id)]
+                    writes += erase((place.device, place.counter, place.id), line)
             case Read():
                 writes += [keep_reader(each, author) for each in self._read_lines(talk, author, content)]
         self._core.journal.write(*writes)

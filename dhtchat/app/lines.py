@@ -1,5 +1,6 @@
 """Lines by their ids: what a user does to them, finds again, and has read."""
 
+import contextlib
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -12,7 +13,7 @@ from dhtchat.chat.events import LinesRead, MessageArrived, Reaction
 from dhtchat.chat.lines import message_event
 from dhtchat.chat.markup import clean
 from dhtchat.chat.operations import View
-from dhtchat.errors import BadCommand, NoSuchMessage, NotAllowed
+from dhtchat.errors import BadCommand, MalformedRecord, NoSuchMessage, NotAllowed
 from dhtchat.history.store import StoredStatement, keep_reader
 from dhtchat.ids import MESSAGE_ID_BYTES, MessageId, PeerId
 from dhtchat.limits import (
@@ -105,8 +106,12 @@ class Lines:
         return Delete([self._place(each) for each in (row, *edits[:EDITS_PER_LINE_MAX])])
 
     def _place(self, row: StoredStatement) -> Place:
-        ours = row.device == self._core.me.device
-        return Place(row.id, row.counter, b"" if ours else peek_message(row.raw).certificate)
+        if row.device != self._core.me.device:
+            message = peek_message(row.raw)
+            return Place(row.id, row.counter, message.certificate, message.passes_over)
+        with contextlib.suppress(MalformedRecord):  # one's own can be deleted even when the disk has spoiled it
+            return Place(row.id, row.counter, b"", peek_message(row.raw).passes_over)
+        return Place(row.id, row.counter)
 
     def react(self, talk: Talk, row: StoredStatement, emoji: str) -> React:
         """On, or off when it is on. Raises `BadCommand`."""

@@ -63,8 +63,8 @@ class Chain:
         self.floor = floor
         self.told = floor if told is None else told
         """What others hear: from here on everything was here once, and is not taken again."""
-        self.filled: set[int] = set()
-        """Places of what was deleted before it came, and that are still to be passed."""
+        self.filled: list[tuple[int, int]] = []
+        """A heap of (the counter it follows, its own): what was deleted before it came, still to be passed."""
         self.lost: set[int] = set()
         """Those whose bytes are damaged: others are asked for them as if they had never been here."""
         self.upto = floor - 1
@@ -105,9 +105,8 @@ class Chain:
 
     def pass_filled(self) -> None:
         """What was deleted before it came need not be shown for the next one's turn to come."""
-        while self.shown_upto + 1 in self.filled:
-            self.last_shown = self.shown_upto + 1
-            self.filled.remove(self.last_shown)
+        while self.filled and self.filled[0][0] <= self.shown_upto:
+            self.last_shown = max(self.last_shown, heapq.heappop(self.filled)[1])
 
     @property
     def said_upto(self) -> int:
@@ -338,13 +337,15 @@ class Timeline:
         shown = self.release(now_s)
         return Offered(Fate.NEW, self._depths.get(statement.id) or self._depth_of(statement), shown)
 
-    def fill(self, device: DeviceId, counter: int, statement_id: MessageId, now_s: float) -> tuple[Shown, ...]:
+    def fill(
+        self, device: DeviceId, counter: int, statement_id: MessageId, now_s: float, *, passes_over: int = 0
+    ) -> tuple[Shown, ...]:
         """A statement that is not here was deleted by its author: its place is taken, nothing waits for it."""
         if self.has_place(device, counter):
             return ()
         chain = self._chains.setdefault(device, Chain())
         chain.add(counter, statement_id)
-        chain.filled.add(counter)
+        heapq.heappush(chain.filled, (counter - 1 - passes_over, counter))
         self._depths[statement_id] = 0
         self._absent.pop(statement_id, None)
         chain.pass_filled()

@@ -35,6 +35,7 @@ tests/records/test_sizes.py."""
 Id = Annotated[bytes, Meta(min_length=MESSAGE_ID_BYTES, max_length=MESSAGE_ID_BYTES)]
 Text = Annotated[str, Meta(min_length=1, max_length=TEXT_CHARACTERS_MAX)]
 Counter = Annotated[int, Meta(ge=1, le=2**62)]
+PassesOver = Annotated[int, Meta(ge=0, le=2**62)]
 Revision = Annotated[int, Meta(ge=1, le=REVISIONS_MAX)]
 """Of edits, and of reactions: one more than the highest that its author had seen. The highest counts, ties by id."""
 
@@ -65,11 +66,15 @@ class Edit(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
 
 class Place(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Where a statement stands: its counter in the chain of a device of the same person, named by its certificate; empty
-    for the device that signs."""
+    for the device that signs. `passes_over`: as it said itself, because what comes after it still has to wait as it would."""
 
     id: Id
     counter: Counter
     certificate: Annotated[bytes, Meta(max_length=CERTIFICATE_BYTES_MAX)] = b""
+    passes_over: PassesOver = 0
+
+    def __post_init__(self) -> None:
+        _check_passes_over(self.passes_over, self.counter)
 
 
 class Delete(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="delete"):
@@ -115,6 +120,11 @@ def _check_text(text: str) -> None:
         raise ValueError("the text is too long")
 
 
+def _check_passes_over(passes_over: int, counter: int) -> None:
+    if passes_over >= counter:
+        raise ValueError("a message passes over what is before it in its chain")
+
+
 class Message(Body, frozen=True):
     """Signed by the device key. `target`: the room's id, or for a private message the recipient's identity."""
 
@@ -131,12 +141,11 @@ class Message(Body, frozen=True):
     sent_at_ms: Annotated[int, Meta(ge=0, le=253_402_300_799_999)]
     """The author's clock, Unix milliseconds, up to the end of year 9999: the last that RFC 3339 can show."""
     content: Content
-    passes_over: Annotated[int, Meta(ge=0, le=2**62)] = 0
+    passes_over: PassesOver = 0
     """How many statements directly before it in its chain nobody need wait for: they are `read`, or taken back by it."""
 
     def __post_init__(self) -> None:
-        if self.passes_over >= self.counter:
-            raise ValueError("a message passes over what is before it in its chain")
+        _check_passes_over(self.passes_over, self.counter)
         if len(self.previous) != (0 if self.counter == 1 else MESSAGE_ID_BYTES):
             raise ValueError("a message names the one before it, and the first names none")
         if is_folded_name(self.recipient) is not self.direct:
@@ -149,6 +158,7 @@ class Taken(NamedTuple):
     device: DeviceId
     counter: int
     id: MessageId
+    passes_over: int = 0
 
 
 class Statement:
@@ -265,5 +275,5 @@ def _taken_back(message: Message, author: Author, network_id: bytes) -> tuple[Ta
             device = owner.device
         if device == author.device and place.counter >= message.counter:
             raise MalformedRecord("a deletion of what was not said before it")
-        taken.append(Taken(device, place.counter, MessageId(place.id)))
+        taken.append(Taken(device, place.counter, MessageId(place.id), place.passes_over))
     return tuple(taken)

@@ -484,6 +484,24 @@ def test_no_query_is_a_syntax_error(store: HistoryStore, query: str) -> None:
     assert found(store, query) in ([], [1 * WIDE])
 
 
+def test_whom_we_have_written_to_are_those_we_said_something_to(store: HistoryStore) -> None:
+    """The latest last: not oneself, not those who only wrote to us, not those of whom we have only read something. And of what
+    was deleted nothing is left to be brought to anybody."""
+    me = b"m" * 32
+    said = [("say", BOB), ("read", b"c" * 32), ("react", b"d" * 32), ("say", me), ("say", b"e" * 32)]
+    for number, (kind, peer) in enumerate(said):
+        talk = bytes([number]) * 32
+        store.commit([keep_conversation(StoredConversation(talk, True, "name", peer, False))])
+        own = row(number, conversation=talk, received_at_ms=100 - number)
+        author = peer if peer == b"e" * 32 else me
+        keep(store, own._replace(own=author == me, kind=kind, author=author))
+    assert store.written_to() == [b"d" * 32, BOB]
+    both = [row(0).id, row(2).id]
+    assert [found.id for found in store.by_ids(both)] == both
+    store.commit(erase((ALICE, 0, row(0).id), row(9).id))
+    assert [found.id for found in store.by_ids(both)] == both[1:]
+
+
 @pytest.mark.parametrize("lines", [1, 2, 3, 5, 9, 30])
 def test_what_is_erased_is_in_no_file_and_its_place_stays(path: Path, lines: int) -> None:
     """The issue: "deletes really delete, FTS too". The deletion stands in for it when others are sent the chain."""

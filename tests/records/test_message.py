@@ -188,8 +188,8 @@ def test_nobody_deletes_in_somebody_elses_chain() -> None:
     phone = SigningKey(b"\x0c" * 32)
     own = sign_body(DeviceCertificate("alice", phone.public, samples.NOW_S), samples.ALICE, samples.NETWORK).raw
     bobs = sign_body(DeviceCertificate("bob", phone.public, samples.NOW_S), samples.BOB, samples.NETWORK).raw
-    taken = _open(_saying(Delete([Place(samples.LINE, 3), Place(b"e" * 16, 70, own)]), counter=9)).takes_back
-    assert taken == ((samples.ALICES_LAPTOP.public, 3, samples.LINE), (phone.public, 70, b"e" * 16))
+    taken = _open(_saying(Delete([Place(samples.LINE, 3), Place(b"e" * 16, 70, own, 4)]), counter=9)).takes_back
+    assert taken == ((samples.ALICES_LAPTOP.public, 3, samples.LINE, 0), (phone.public, 70, b"e" * 16, 4))
     for place in (Place(samples.LINE, 9), Place(samples.LINE, 70), Place(samples.LINE, 3, bobs)):
         with pytest.raises(MalformedRecord):
             _open(_saying(Delete([place]), counter=9))
