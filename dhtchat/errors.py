@@ -110,6 +110,12 @@ class NoSuchRoom(UserError):
     hint = "See /rooms, or create it with /join #room."
 
 
+class NoSuchMessage(UserError):
+    code = "no-such-message"
+    exit_code = 7
+    hint = "See /history for the ids; -1 is the latest line."
+
+
 class NotRunning(UserError):
     """No peer of this profile runs on this machine."""
 
@@ -136,6 +142,11 @@ class ProfileBusy(UserError):
 
     code = "busy"
     hint = "Close one of the running chats of this user on this machine."
+
+
+class DiskFull(UserError):
+    code = "disk"
+    hint = "Make room on the disk, then say it again."
 
 
 class DamagedFile(UserError):

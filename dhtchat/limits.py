@@ -24,6 +24,9 @@ TOPIC_BYTES_MAX: Final = 400
 AWAY_CHARACTERS_MAX: Final = 60
 AWAY_BYTES_MAX: Final = 120
 """Travels in the presence record. Our guess."""
+EMOJI_CHARACTERS_MAX: Final = 16
+EMOJI_BYTES_MAX: Final = 64
+"""One reaction: a family of four with skin tones has 11 code points. Our guess."""
 COMBINING_MARKS_MAX: Final = 4
 """Combining marks kept on one base character (contract.md, cleaning)."""
 
@@ -323,6 +326,10 @@ assert KEEPALIVE_TIMEOUT_S > 2 * KEEPALIVE_INTERVAL_S
 LINK_RACE_S: Final = 12
 """Two links of one pair this close together come from both sides dialling at once; later ones replace the old."""
 assert LINK_RACE_S > HANDSHAKE_TIMEOUT_S
+LINK_IDLE_S: Final = 300
+"""A link that nobody wants any more and over which nothing has been said for this long is closed. Our guess: who answers a
+private line does so within minutes."""
+assert LINK_IDLE_S > KEEPALIVE_TIMEOUT_S
 BACKOFF_FIRST_S: Final = 0.5
 BACKOFF_MAX_S: Final = 60.0
 """Exponential backoff with full jitter between dials of one device."""
@@ -414,6 +421,25 @@ VERIFY_BATCH: Final = 32
 """Signatures checked before others get their turn on the loop: about 10 ms."""
 PARENTS_MAX: Final = 8
 """Heads a message names."""
+DELETED_PLACES_MAX: Final = 17
+"""Statements one deletion takes back: a line and its edits."""
+EDITS_PER_LINE_MAX: Final = DELETED_PLACES_MAX - 1
+"""What our own client makes, so that one deletion takes all of them back."""
+REVISIONS_MAX: Final = 2**32
+"""The largest revision of an edit or a reaction."""
+REACTIONS_PER_PERSON_MAX: Final = 8
+"""Different reactions of one person to one line that are shown. Our guess."""
+OPERATIONS_WAITING_MAX: Final = 4_096
+"""Lines of one conversation that are not here and to which something was done. Our guess."""
+READ_IDS_MAX: Final = 64
+"""Lines that one statement says were read."""
+READ_PAUSE_S: Final = 1.0
+"""What was read is told together about this often. Our guess."""
+READ_TOLD_PEOPLE_MAX: Final = 8
+"""In rooms with more people nobody is told what was read: each line would cost one more statement of every member. As many
+as are all linked to each other (design.md, "Spreading")."""
+READ_WAITING_MAX: Final = 4_096
+"""Lines read and not yet told, while one is away."""
 HISTORY_NEWCOMER_MESSAGES: Final = 500
 HISTORY_NEWCOMER_AGE_S: Final = 7 * 24 * 3600
 HISTORY_LINES_MAX: Final = 10_000
@@ -430,6 +456,12 @@ assert (
     + 64
     < FRAME_BYTES_MAX
 )
+CATCH_UP_SHOWN: Final = HISTORY_NEWCOMER_MESSAGES
+"""Of what somebody missed, so much is shown line by line when they are back; what is older is in the history."""
+SYNC_TURN_S: Final = 5.0
+"""Who was asked for a page and has not sent it after this long is passed over. Our guess: a page on a bad line."""
+SYNC_SOURCES_MAX: Final = 16
+"""Members whose vectors are remembered while one catches up."""
 SYNC_DEVICES_MAX: Final = 1_024
 """Devices one comparison names."""
 FIRST_COMPARISON_S: Final = 3.0
@@ -498,6 +530,16 @@ ADDRESS_RECHECK_S: Final = 60.0
 """The same of somebody we are linked to, unless they tell us themselves: who publishes their presence again tells their
 neighbours as well."""
 assert ADDRESS_RECHECK_S <= PRESENCE_TTL_S - PRESENCE_REFRESH_S
+JOURNAL_WRITES_MAX: Final = 20_000
+"""Writes waiting for a disk that refuses. Above it nothing more is said, and who sends us something waits. At the longest
+texts this is 80 MiB."""
+SCRUB_INTERVAL_S: Final = 10.0
+"""What was deleted is overwritten on disk after this at the latest. Our guess."""
+RETENTION_INTERVAL_S: Final = 3_600.0
+"""How often it is looked for what is too old to be kept, or too much."""
+KEEP_DAYS_MAX: Final = 36_500
+KEEP_MIB_MAX: Final = 1_048_576
+"""What a user may ask for: a century, a tebibyte."""
 COMMIT_RETRY_S: Final = 1.0
 """A disk that refuses (full) is tried again after this."""
 FLUSH_TIMEOUT_S: Final = 10.0

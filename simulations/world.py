@@ -198,7 +198,7 @@ class Person(Player):
     async def _live(self) -> None:
         world = self._world
         runtime = self.host.boot()
-        settings = self.host.settings(self.name, world.bootstrap_addresses)
+        settings = self.host.settings(self.account, world.bootstrap_addresses)
         try:
             async with ChatNode(settings, runtime) as node:
                 self.node = node

@@ -22,6 +22,7 @@ TABLE: dict[type[DhtChatError], tuple[str, int]] = {
     errors.BadName: ("bad-name", 6),
     errors.NoSuchUser: ("no-such-user", 7),
     errors.NoSuchRoom: ("no-such-room", 7),
+    errors.NoSuchMessage: ("no-such-message", 7),
     errors.NotRunning: ("not-running", 7),
     errors.NotDelivered: ("not-delivered", 8),
     # "More codes may follow": those that do not end the program ...
@@ -31,6 +32,7 @@ TABLE: dict[type[DhtChatError], tuple[str, int]] = {
     # ... set-up that does not fit ...
     errors.AddressInUse: ("usage", 2),
     errors.ProfileBusy: ("busy", 2),
+    errors.DiskFull: ("disk", 2),
     errors.DamagedFile: ("damaged-file", 2),
     errors.TooLittleMemory: ("too-little-memory", 2),
     # ... and what a command shows only if it stumbles over it

@@ -5,40 +5,68 @@ journal has it on disk.
 """
 
 import asyncio
+import contextlib
 import logging
-import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
-from typing import cast
+from typing import NamedTuple, cast
 
 from dhtchat.app.core import Core
 from dhtchat.app.people import People, Standing
 from dhtchat.app.talks import Talk, Talks
 from dhtchat.chat.delivery import Outbox, Receipt, State, StatusChange
-from dhtchat.chat.events import MessageArrived, StatusChanged
-from dhtchat.chat.markup import clean
+from dhtchat.chat.events import StatusChanged
+from dhtchat.chat.operations import Outcome
 from dhtchat.chat.sync import cut_vector
 from dhtchat.chat.timeline import Fate, Shown
-from dhtchat.errors import MalformedRecord, RemoteMisbehaved
-from dhtchat.history.store import StoredStatement, keep_mailed, keep_receipt, keep_statement, mark_shown
+from dhtchat.errors import LinkLost, MalformedRecord, RemoteMisbehaved
+from dhtchat.history.store import (
+    StoredStatement,
+    Write,
+    erase,
+    fill_place,
+    keep_mailed,
+    keep_reader,
+    keep_receipt,
+    keep_statement,
+    keep_text,
+    mark_shown,
+)
 from dhtchat.ids import KEY_BYTES, DeviceId, MessageId, PeerId
-from dhtchat.limits import OUTBOX_ENTRIES_MAX, VERIFY_BATCH
+from dhtchat.limits import CATCH_UP_SHOWN, OUTBOX_ENTRIES_MAX, VERIFY_BATCH
 from dhtchat.peer.link import Link
 from dhtchat.peer.messages import Committed, DeviceCounter, Have, Lines, Tell
 from dhtchat.peer.pool import LinkPool
+from dhtchat.records.device import Author
 from dhtchat.records.message import (
     Content,
+    Delete,
+    Edit,
     Message,
+    Read,
     Say,
     Statement,
     direct_conversation,
+    kind_of,
     open_statement,
     peek_message_id,
     sign_statement,
+    target_of,
 )
-from dhtchat.timestamps import rfc3339
 
 log = logging.getLogger(__name__)
+
+
+class Turn(NamedTuple):
+    """A statement whose turn has come, and what that means. `text`: of a line, the one that holds."""
+
+    item: Shown
+    delayed: bool
+    verified: bool
+    outcome: Outcome
+    text: str
+    quiet: bool = False
+    """It is of a past too long to be shown line by line."""
 
 
 class Exchange:
@@ -52,7 +80,7 @@ class Exchange:
         pool: LinkPool,
         *,
         may_share: Callable[[Talk, PeerId], Awaitable[bool]],
-        on_shown: Callable[[Talk, Shown, bool, bool], None],
+        on_shown: Callable[[Talk, Turn], None],
     ) -> None:
         self._core = core
         self._people = people
@@ -62,6 +90,8 @@ class Exchange:
         self._on_shown = on_shown
         self.outbox = Outbox(core.me.device)
         self.statistics: Counter[str] = Counter()
+        self._progress: dict[MessageId, tuple[int | None, int | None]] = {}
+        """Of own lines in rooms, whom they have reached of how many."""
         self._comparisons: dict[bytes, asyncio.Event] = {}
         """Set when we have found, of a talk, that somebody has nothing that we lack."""
 
@@ -77,18 +107,19 @@ class Exchange:
 
         rows, receipts = await self._core.journal.read(read)
         mailed = await self._core.journal.read(store.mailed)
-        for row in rows:
+        for row, statement in self._talks.opened_lines(talk, rows):
             if talk.peer not in receipts[row.id]:
-                statement = open_statement(row.raw, self._core.parameters.network_id)
                 state = cast(State, mailed.get(row.id, "queued"))
                 self.outbox.add(statement.id, talk.id, row.counter, [talk.peer], direct=True, state=state)
 
     # --- speaking ---
 
     def say(self, talk: Talk, content: Content, recipients: Iterable[PeerId]) -> None:
-        """Sign, commit, and then send to everybody entitled who has a link. Events follow the commit."""
+        """Sign, commit, and then send to everybody entitled who has a link. Events follow the commit. What was read is told
+        to whoever is there; nobody waits for it, so its way is not followed."""
         me, core = self._core.me, self._core
         counter, previous, parents = talk.timeline.next_place(me.device)
+        taken_back = [p.counter for p in content.places if not p.certificate] if isinstance(content, Delete) else ()
         message = Message(
             certificate=me.certificate,
             direct=talk.direct,
@@ -99,16 +130,19 @@ class Exchange:
             parents=parents,
             sent_at_ms=core.wall_ms(),
             content=content,
+            passes_over=talk.timeline.next_passes_over(me.device, taken_back),
         )
         statement = sign_statement(message, me.device_key, me.author, core.parameters.network_id)
         offered = talk.timeline.offer(statement, core.now_s())
-        self._keep(talk, statement, offered.depth, offered.shown, delayed=False, verified=True)
+        self._keep(talk, statement, offered.depth, delayed=False, verified=True)
+        self._show(talk, offered.shown, delayed=False)
         entitled = [peer for peer in recipients if peer != me.peer]
         core.journal.after(lambda: self._spread(talk, statement, entitled))
 
     def _spread(self, talk: Talk, statement: Statement, entitled: list[PeerId]) -> None:
         counter = statement.body.counter
-        self._show_status([self.outbox.add(statement.id, talk.id, counter, entitled, direct=talk.direct)])
+        if not isinstance(statement.body.content, Read):
+            self._show_status([self.outbox.add(statement.id, talk.id, counter, entitled, direct=talk.direct)])
         tell = Tell(statement.raw)
         for peer in [*entitled, self._core.me.peer]:
             for link in self._pool.links_of(peer):
@@ -119,6 +153,7 @@ class Exchange:
     # --- hearing ---
 
     async def on_tell(self, link: Link, message: Tell) -> None:
+        await self._core.journal.room()
         statement = await self._open(message.statement)
         if statement is None:
             return
@@ -132,6 +167,7 @@ class Exchange:
         await self._take(talk, [statement], delayed=False, told_by=link.author.peer)
 
     async def on_lines(self, link: Link, message: Lines) -> None:
+        await self._core.journal.room()  # a full disk makes whoever sends wait
         talk = self._talks.get(message.conversation)
         pending: list[Statement] = []
         for number, raw in enumerate(message.statements):
@@ -152,17 +188,38 @@ class Exchange:
         talk.timeline.set_absent(message.absent)
         floors = {DeviceId(entry.device): entry.counter for entry in message.floors}
         before = {device: talk.timeline.floor_of(device) for device in {*floors, *(s.author.device for s in pending)}}
-        news = await self._take(talk, pending, delayed=True, told_by=link.author.peer)
+        quiet = talk.catch_up.missing(link, talk.timeline.vector()) - len(pending) >= CATCH_UP_SHOWN
+        news = await self._take(talk, pending, delayed=True, told_by=link.author.peer, quiet=quiet)
         self._show(talk, talk.timeline.set_floors(floors, self._core.now_s()), delayed=True)
         for device, floor in before.items():
             if talk.timeline.floor_of(device) != floor:
                 self._talks.keep_floor(talk, device)
                 news = True
+        talk.catch_up.on_page(link, news=news)
+        if not talk.catch_up.missing(link, talk.timeline.vector()):
+            self._comparisons.setdefault(talk.id, asyncio.Event()).set()
         if message.more and news:  # or the same page would come again, and again
-            await self.send_have(link, talk, answer=False)
+            await self._ask_on(talk, link)
+        else:
+            await self._ask_on(talk, None)
+
+    async def _ask_on(self, talk: Talk, otherwise: Link | None) -> None:
+        """Ask whose turn it is for the next page; nobody known: `otherwise`."""
+        source = talk.catch_up.next_source(talk.timeline.vector()) or otherwise
+        if source is not None:
+            with contextlib.suppress(LinkLost):
+                await self.send_have(source, talk, answer=False)
+
+    async def link_down(self, link: Link) -> None:
+        """Somebody else may have what they were asked for."""
+        for talk in self._talks:
+            talk.catch_up.drop(link)
+            await self._ask_on(talk, None)
 
     async def take_mail(self, statements: list[Statement]) -> set[MessageId]:
-        """Private lines from our mailbox, verified. Those that we hold now or held already; the others are of no use."""
+        """Private lines from our mailbox, verified. Those that we hold now or held already; the others are of no use.
+        Deletions first: what was deleted before we came for it is not shown."""
+        await self._core.journal.room()
         by_talk: dict[Talk, list[Statement]] = {}
         for statement in statements:
             others = statement.body.direct and statement.author.peer != self._core.me.peer
@@ -173,6 +230,7 @@ class Exchange:
                 by_talk.setdefault(talk, []).append(statement)
         taken: set[MessageId] = set()
         for talk, of_talk in by_talk.items():
+            of_talk.sort(key=lambda statement: not statement.takes_back)
             await self._take(talk, of_talk, delayed=True, told_by=None)
             taken |= {statement.id for statement in of_talk if talk.timeline.holds(statement.id)}
         return taken
@@ -205,14 +263,19 @@ class Exchange:
         floors = {DeviceId(entry.device): entry.floor for entry in message.devices if entry.floor > 1}
         own_floor = floors.get(self._core.me.device, 1)
         self._note(*self.outbox.on_vector(talk.id, theirs, link.author.peer, floor=own_floor))
-        page = await self._talks.page_for(talk, theirs, floors)
+        talk.catch_up.heard(link, theirs, talk.timeline.vector())
+        if message.answer:
+            ask = talk.catch_up.missing(link, talk.timeline.vector()) > 0
+            await self.send_have(link, talk, answer=False, ask=ask)
+        else:
+            await self._ask_on(talk, None)
+        page = await self._talks.page_for(talk, theirs, floors) if message.lines else None
         if page is not None:
+            self.statistics["pages-sent"] += 1
             begin = [DeviceCounter(device, floor) for device, floor in page.floors.items()]
             await link.send(Lines(talk.id, page.statements, begin, page.absent, page.more))
             for link_id in (peek_message_id(raw) for raw in page.statements):
                 self._show_status(self.outbox.on_sent(link_id))
-        if message.answer:
-            await self.send_have(link, talk, answer=False)
         if not talk.timeline.lacks(theirs):
             self._comparisons.setdefault(talk.id, asyncio.Event()).set()
 
@@ -225,12 +288,15 @@ class Exchange:
         me = self._core.me.peer
         return told_by == me or conversation == direct_conversation(me, told_by)
 
-    async def send_have(self, link: Link, talk: Talk, *, answer: bool) -> None:
-        """Say what we hold of a conversation, once all of it is on disk."""
+    async def send_have(self, link: Link, talk: Talk, *, answer: bool, ask: bool = True) -> None:
+        """Say what we hold of a conversation, once all of it is on disk; with `ask` and unless somebody else is asked already,
+        ask for what lacks."""
         vector = cut_vector(talk.timeline.vector(), self._core.runtime.random.randbytes(KEY_BYTES))
         await self._core.journal.flush()
-        devices = [DeviceCounter(device, upto, talk.timeline.floor_of(device)) for device, upto in vector.items()]
-        await link.send(Have(talk.id, devices, answer))
+        devices = [DeviceCounter(device, upto, talk.timeline.told_floor_of(device)) for device, upto in vector.items()]
+        lines = ask and talk.catch_up.ask(link, self._core.now_s())
+        if not link.send_soon(Have(talk.id, devices, answer, lines)):
+            talk.catch_up.drop(link)  # a slow reader: nobody waits for it, the next comparison makes up for this one
 
     def release(self, talk: Talk) -> None:
         """Show what has waited long enough."""
@@ -256,9 +322,9 @@ class Exchange:
             talk = self._talks.get(statement.conversation)
             return talk if talk is not None and not talk.direct else None
         author, target = statement.author.peer, PeerId(statement.body.target)
-        if author == target or me.peer not in (author, target):
+        if me.peer not in (author, target):
             return None
-        other = target if author == me.peer else author
+        other = target if author == me.peer else author  # oneself: what one's devices tell each other
         if told_by not in (me.peer, other):
             return None
         talk = self._talks.get(statement.conversation)
@@ -268,7 +334,9 @@ class Exchange:
         await self._people.check(name, other, contact=author != me.peer)
         return await self._talks.open_direct(other, self._people.shown(name, other))
 
-    async def _take(self, talk: Talk, statements: list[Statement], *, delayed: bool, told_by: PeerId | None) -> bool:
+    async def _take(
+        self, talk: Talk, statements: list[Statement], *, delayed: bool, told_by: PeerId | None, quiet: bool = False
+    ) -> bool:
         """Verified statements of one talk, from somebody we are linked to or, None, from our mailbox. Whether any of them
         was new."""
         news = False
@@ -280,12 +348,17 @@ class Exchange:
             verified = standings[statement.author.name, statement.author.peer] is Standing.RIGHTFUL
             offered = talk.timeline.offer(statement, self._core.now_s())
             self.statistics[f"offered-{offered.fate.value}"] += 1
-            if offered.fate is Fate.NEW:
+            if offered.fate in (Fate.NEW, Fate.RESTORED):
                 news = True
-                self._keep(talk, statement, offered.depth, offered.shown, delayed=delayed, verified=verified)
+                self._keep(talk, statement, offered.depth, delayed=delayed, verified=verified)
+            if offered.fate is Fate.RESTORED and isinstance(statement.body.content, Say):
+                self._core.journal.write(keep_text(statement.id, statement.body.content.text))
+            self._show(talk, offered.shown, delayed=delayed, quiet=quiet)
+            if offered.fate is Fate.NEW:
+                self._fill_places(talk, statement, delayed=delayed)
                 if talk.direct and told_by != self._core.me.peer:
                     for_own_devices.append(statement)
-            if offered.fate in (Fate.NEW, Fate.KNOWN) and statement.author.peer != self._core.me.peer:
+            if offered.fate is not Fate.FORKED and statement.author.peer != self._core.me.peer:
                 committed.setdefault(statement.author.peer, []).append(statement.id)
         self._core.journal.after(lambda: self._acknowledge(committed))
         self._core.journal.after(lambda: self._tell_own_devices(for_own_devices))
@@ -303,10 +376,9 @@ class Exchange:
             for link in self._pool.links_of(peer):
                 link.send_soon(Committed(ids))
 
-    def _keep(
-        self, talk: Talk, statement: Statement, depth: int, shown: tuple[Shown, ...], *, delayed: bool, verified: bool
-    ) -> None:
-        visible = any(item.statement.id == statement.id for item in shown)
+    def _keep(self, talk: Talk, statement: Statement, depth: int, *, delayed: bool, verified: bool) -> None:
+        """Put it on disk, not shown yet."""
+        content = statement.body.content
         own = statement.author.peer == self._core.me.peer
         row = StoredStatement(
             id=statement.id,
@@ -318,17 +390,81 @@ class Exchange:
             own=own,
             delayed=delayed,
             verified=verified,
-            shown=visible,
+            shown=False,
             received_at_ms=self._core.wall_ms(),
+            kind=kind_of(content),
+            author=statement.author.peer,
+            target=target_of(content),
         )
         self._core.journal.write(keep_statement(row))
-        self._show(talk, shown, delayed=delayed)
 
-    def _show(self, talk: Talk, shown: tuple[Shown, ...], *, delayed: bool) -> None:
+    def _fill_places(self, talk: Talk, statement: Statement, *, delayed: bool) -> None:
+        """What a deletion takes back and is not here will not be taken any more; nothing waits for it."""
+        peer, now_ms = statement.author.peer, self._core.wall_ms()
+        own = peer == self._core.me.peer
+        for place in statement.takes_back:
+            if not talk.timeline.has_place(place.device, place.counter):
+                where = place.device, place.counter, place.id
+                self._core.journal.write(fill_place(talk.id, where, peer, statement.id, own=own, now_ms=now_ms))
+                shown = talk.timeline.fill(*where, self._core.now_s(), passes_over=place.passes_over)
+                self._show(talk, shown, delayed=delayed)
+
+    def _show(self, talk: Talk, shown: tuple[Shown, ...], *, delayed: bool, quiet: bool = False) -> None:
         """Mark as shown in the same commit, then show: a crash in between leaves a line to `/history`, never twice."""
         for item in shown:
             self._core.journal.write(mark_shown(item.statement.id, item.depth))
-            self._core.journal.after(lambda item=item: self._on_shown(talk, item, delayed, self._verified(item)))  # type: ignore[misc]
+            outcome, text = self._apply(talk, item.statement)
+            turn = Turn(item, delayed, self._verified(item), outcome, text, quiet)
+            self._core.journal.after(lambda turn=turn: self._on_shown(talk, turn))  # type: ignore[misc]
+
+    def _apply(self, talk: Talk, statement: Statement) -> tuple[Outcome, str]:
+        """What a statement means for the lines of its talk, on disk in the commit that shows it; and the text that holds."""
+        line, author, content = statement.id, statement.author.peer, statement.body.content
+        earlier = talk.operations.waiting_text(line, author)
+        outcome = talk.operations.take(line, author, content)
+        writes: list[Write] = []
+        text = ""
+        match content:
+            case Say():
+                text = content.text if earlier is None else earlier
+                if outcome is Outcome.NEWS:
+                    writes.append(keep_text(line, text))
+            case Edit():
+                text = content.text
+                if outcome is Outcome.NEWS:
+                    writes.append(keep_text(content.target, text))
+            case Delete():
+                self.outbox.drop(place.id for place in statement.takes_back)
+                for place in statement.takes_back:
+                    writes += erase((place.device, place.counter, place.id), line)
+            case Read():
+                writes += [keep_reader(each, author) for each in self._read_lines(talk, author, content)]
+        self._core.journal.write(*writes)
+        return outcome, text
+
+    def _read_lines(self, talk: Talk, reader: PeerId, content: Read) -> list[MessageId]:
+        """Which of these lines somebody can have read. Who may fill a disk with what they say they read is in a private talk
+        with us; in a room the lines must be here."""
+        ids = list(map(MessageId, content.ids))
+        if talk.direct:
+            return ids
+        return [each for each in ids if talk.operations.author_of(each) not in (None, reader)]
+
+    def on_read(self, talk: Talk, reader: Author, content: Read) -> None:
+        """Somebody has read own lines of ours: they have them, too."""
+        own = [each for each in map(MessageId, content.ids) if talk.operations.author_of(each) == self._core.me.peer]
+        self._note(*self.outbox.on_committed(own, reader.peer))
+        for line in own:
+            delivered_to, members = self._progress.get(line, (None, None))
+            self._core.emit(
+                StatusChanged(
+                    id=line.hex(),
+                    state="read",
+                    delivered_to=delivered_to,
+                    members=members,
+                    read_by=self._people.shown(reader.name, reader.peer),
+                )
+            )
 
     def _verified(self, item: Shown) -> bool:
         author = item.statement.author
@@ -340,6 +476,10 @@ class Exchange:
 
     def _show_status(self, changes: Iterable[StatusChange]) -> None:
         for change in changes:
+            if change.members is not None:
+                self._progress[change.statement_id] = (change.delivered_to, change.members)
+                if len(self._progress) > OUTBOX_ENTRIES_MAX:
+                    del self._progress[next(iter(self._progress))]
             self._core.emit(
                 StatusChanged(
                     id=change.statement_id.hex(),
@@ -349,42 +489,3 @@ class Exchange:
                     reason=change.reason,
                 )
             )
-
-
-def message_event(
-    statement: Statement,
-    *,
-    room: str | None,
-    sender: str,
-    recipient: str | None,
-    own: bool,
-    delayed: bool,
-    verified: bool,
-    muted: bool,
-    my_name: str,
-) -> MessageArrived | None:
-    """The event for a line of talk, cleaned; None for statements that are no line (a topic)."""
-    content = statement.body.content
-    if not isinstance(content, Say):
-        return None
-    text = clean(content.text)
-    return MessageArrived(
-        id=statement.id.hex(),
-        kind="room" if room else "direct",
-        room=room,
-        sender=sender,
-        recipient=recipient,
-        text=text,
-        sent_at=rfc3339(statement.body.sent_at_ms),
-        delayed=delayed,
-        own=own,
-        action=content.action,
-        mentioned=not own and bool(room) and _names(text, my_name),
-        muted=muted,
-        verified=verified,
-    )
-
-
-def _names(text: str, name: str) -> bool:
-    """Whether a name stands in a text as a word of its own: `ann` is not meant by `planning`."""
-    return re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text.lower()) is not None

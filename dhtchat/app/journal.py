@@ -10,8 +10,9 @@ import sqlite3
 from collections.abc import Callable
 from typing import TypeVar
 
-from dhtchat.history.store import HistoryStore, Write
-from dhtchat.limits import COMMIT_RETRY_S
+from dhtchat.errors import DamagedFile
+from dhtchat.history.store import HistoryStore, Write, is_damage
+from dhtchat.limits import COMMIT_RETRY_S, JOURNAL_WRITES_MAX
 from dhtchat.runtime import Runtime
 
 log = logging.getLogger(__name__)
@@ -28,12 +29,32 @@ class Journal:
         self._actions: list[Callable[[], None]] = []
         self._poked = asyncio.Event()
         self._disk = asyncio.Lock()
+        self._flushing: dict[asyncio.Future[None], None] = {}
+        self._committing = 0
+        """Writes in the commit that is going on."""
+        self._room = asyncio.Event()
+        self._room.set()
+        self.damaged = False
+        """The file turned out to be broken: nothing more is written, nothing that depends on it happens."""
         self.on_trouble: Callable[[sqlite3.Error], None] = lambda error: None
         """Told once when the disk refuses, and not again until it has worked."""
+        self.on_damage: Callable[[DamagedFile], None] = lambda error: None
+        """Told once when the file turns out to be broken."""
 
     def write(self, *writes: Write) -> None:
         self._writes.extend(writes)
         self._poked.set()
+        if not self.has_room:
+            self._room.clear()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the disk keeps up, so that more may be written."""
+        return len(self._writes) + self._committing < JOURNAL_WRITES_MAX
+
+    async def room(self) -> None:
+        """Wait until it does."""
+        await self._room.wait()
 
     def after(self, action: Callable[[], None]) -> None:
         """Run `action` once everything written so far is on disk."""
@@ -41,15 +62,48 @@ class Journal:
         self._poked.set()
 
     async def flush(self) -> None:
-        """Return once everything written so far is on disk and the actions so far have run."""
+        """Return once everything written so far is on disk and the actions so far have run. Raises `DamagedFile`."""
+        self._check()
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._flushing[done] = None
         self.after(lambda: None if done.done() else done.set_result(None))
-        await done
+        try:
+            await done
+        finally:
+            self._flushing.pop(done, None)
 
     async def read(self, function: Callable[..., T], *arguments: object) -> T:
-        """A query of the store, off the loop and never beside a commit."""
-        async with self._disk:
-            return await self._runtime.run_blocking(self._alone, function, *arguments)
+        """A query of the store, off the loop and never beside a commit. Raises `DamagedFile`."""
+        self._check()
+        try:
+            async with self._disk:
+                return await self._runtime.run_blocking(self._alone, function, *arguments)
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+            self._condemn(error)
+            raise self._damage() from error
+
+    def _check(self) -> None:
+        if self.damaged:
+            raise self._damage()
+
+    def _damage(self) -> DamagedFile:
+        return DamagedFile(
+            "the history on this disk is damaged, nothing more is kept",
+            hint="Quit and start again: what is damaged is moved aside, and talk comes back from the others.",
+        )
+
+    def _condemn(self, error: sqlite3.Error) -> None:
+        """From here on as if the disk was gone: what cannot be kept is not acknowledged, and whoever waits gives up."""
+        if not self.damaged:
+            log.error("the history is damaged: %s", error)
+            self.damaged = True
+            for done in self._flushing:
+                if not done.done():
+                    done.set_exception(self._damage())
+            self._store.condemn()
+            self.on_damage(self._damage())
 
     def _alone(self, function: Callable[..., T], *arguments: object) -> T:
         """In the thread: `_disk` is let go when we are cancelled, this lock when the work is done."""
@@ -66,8 +120,12 @@ class Journal:
         self._poked.clear()
         writes, self._writes = self._writes, []
         actions, self._actions = self._actions, []
+        self._committing = len(writes)
         if writes:
             await self._commit(writes)
+        self._committing = 0
+        if self.has_room:
+            self._room.set()
         for action in actions:
             try:
                 action()
@@ -82,6 +140,9 @@ class Journal:
                     await self._runtime.run_blocking(self._alone, self._store.commit, writes)
                 return
             except sqlite3.Error as error:
+                if is_damage(error):
+                    self._condemn(error)
+                    await asyncio.Event().wait()  # until cancelled
                 # Disk full, most often. Nothing was written and nothing that depends on it leaves: wait and try again.
                 if not complained:
                     log.warning("cannot write history: %s", error)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dhtchat.app.core import Core
 from dhtchat.errors import NetworkTrouble
 from dhtchat.ids import DeviceId, Endpoint, PeerDevice, PeerId
-from dhtchat.limits import ADDRESS_RECHECK_S, ADDRESS_REFRESH_S, DEVICES_PER_OWNER_MAX, LOOKUPS_AT_ONCE
+from dhtchat.limits import ADDRESS_RECHECK_S, ADDRESS_REFRESH_S, DEVICES_PER_OWNER_MAX, LINK_IDLE_S, LOOKUPS_AT_ONCE
 from dhtchat.peer.pool import LinkPool
 from dhtchat.records.envelope import Signed
 from dhtchat.records.presence import Presence, presence_key
@@ -73,9 +73,18 @@ class LinkKeeper:
         for who, addresses in wanted.items():
             self._pool.want(who.device, who.peer, addresses)
         self._dialling = set(wanted)
+        self._close_idle(members, people)
         self._found = {who: at for who, at in self._found.items() if who.peer in people}
         self._read_at_s = {peer: at_s for peer, at_s in self._read_at_s.items() if peer in people}
         self._in_vain = Counter({peer: times for peer, times in self._in_vain.items() if peer in people})
+
+    def _close_idle(self, members: set[PeerDevice], people: set[PeerId]) -> None:
+        """A link that was made for one line need not be kept for ever. Who wants it at the other end dials again."""
+        now_s = self._core.now_s()
+        for link in self._pool.links():
+            wanted = link.author.who in members or link.author.peer in people
+            if not wanted and now_s - link.talked_at >= LINK_IDLE_S:
+                self._pool.close(link.author.device, "idle")
 
     async def _read_due(self, people: set[PeerId], members: set[PeerDevice]) -> None:
         now_s = self._core.now_s()

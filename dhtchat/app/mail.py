@@ -5,6 +5,7 @@ The rule of `exchange.py` holds here as well: a receipt leaves only after what i
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
@@ -19,7 +20,7 @@ from dhtchat.chat.mailbox import Complete, Inbox, Lies, Page, Postman, ReceiptBo
 from dhtchat.crypto.identity import SigningKey
 from dhtchat.crypto.sealing import Correspondence
 from dhtchat.dht.mail import Contents
-from dhtchat.errors import MalformedRecord, NetworkTrouble, RemoteMisbehaved
+from dhtchat.errors import DamagedFile, MalformedRecord, NetworkTrouble, RemoteMisbehaved
 from dhtchat.history.store import StoredStatement, forget_mailed, keep_fact
 from dhtchat.ids import MessageId, PeerId, RecordKey, parse_login
 from dhtchat.limits import (
@@ -120,7 +121,8 @@ class PostOffice:
     async def run_sending(self) -> None:
         """Until cancelled."""
         while True:
-            await self._tick()
+            with contextlib.suppress(DamagedFile):
+                await self._tick()
             self._poked.clear()
             try:
                 async with asyncio.timeout(_TICK_S):
@@ -171,7 +173,7 @@ class PostOffice:
         stored: set[MessageId] = set()
         try:
             stored = await self._bring(peer, await self._core.journal.read(self._core.store.by_ids, lines))
-        except NetworkTrouble as trouble:
+        except (NetworkTrouble, DamagedFile) as trouble:
             log.debug("mail stays here for now: %s", trouble)
         except MalformedRecord:
             for line in lines:
@@ -275,7 +277,7 @@ class PostOffice:
             for row in await self._core.journal.read(self._core.store.by_ids, unknown):
                 self._postman.set_items(MessageId(row.id), items_of(sender, MessageId(row.id), row.raw))
             receipts = await self._core.dht.mail.receipts(mailbox_place(peer), peer)
-        except (NetworkTrouble, MalformedRecord) as trouble:
+        except (NetworkTrouble, MalformedRecord, DamagedFile) as trouble:
             log.debug("no receipts now: %s", trouble)
             return
         taken = {item for receipt in receipts if receipt.taken for item in receipt.items}
@@ -289,7 +291,8 @@ class PostOffice:
     # --- collecting ---------------------------------------------------------------------------------------------------
 
     async def run_collecting(self) -> None:
-        """Until cancelled: at once, soon again (who has just come knows few), and then now and again."""
+        """Until cancelled, or until the history turns out to be damaged: what cannot be kept is not taken, or a receipt would
+        speak of it. At once, soon again (who has just come knows few), and then now and again."""
         pause_s = MAIL_POLL_FIRST_S
         while True:
             self._wanted.clear()
@@ -297,6 +300,8 @@ class PostOffice:
                 await self.collect()
             except NetworkTrouble as trouble:
                 log.debug("the mailbox cannot be read now: %s", trouble)
+            except DamagedFile:
+                return
             try:
                 async with asyncio.timeout(self._core.runtime.jitter(pause_s)):
                     await self._wanted.wait()
@@ -401,9 +406,8 @@ class PostOffice:
     async def _welcome_senders(self) -> list[bytes]:
         """The keys under which those write whom we have written to, the latest first. Of whom we do not know the mailbox
         key yet, a few are looked up each time."""
-        for talk in self._talks:
-            if talk.direct and talk.timeline.upto_of(self._core.me.device):
-                self._written_to.setdefault(talk.peer)
+        for peer in await self._core.journal.read(self._core.store.written_to):
+            self._written_to.setdefault(PeerId(peer))
         found: list[bytes] = []
         lookups = 0
         for peer in list(reversed(self._written_to))[:MAIL_WELCOME_MAX]:

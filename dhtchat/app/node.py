@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from typing import Any, Self
 
 from dhtchat import __version__
@@ -12,13 +12,15 @@ from dhtchat.app.accounts import LoggedIn, log_in, register
 from dhtchat.app.core import Core, Me
 from dhtchat.app.entry import Entry
 from dhtchat.app.event_stream import EventStream
-from dhtchat.app.exchange import Exchange, message_event
+from dhtchat.app.exchange import Exchange, Turn
 from dhtchat.app.inspection import Inspection
 from dhtchat.app.journal import Journal
+from dhtchat.app.lines import Lines
 from dhtchat.app.links import LinkKeeper
 from dhtchat.app.mail import PostOffice
 from dhtchat.app.paths import DeviceFolder, claim_device_folder, remember_login, write_private
 from dhtchat.app.people import People, Person, Standing
+from dhtchat.app.retention import Retention
 from dhtchat.app.rooms import JoinedRoom, Rooms, clean_topic
 from dhtchat.app.settings import Settings
 from dhtchat.app.talks import Talk, Talks
@@ -30,10 +32,10 @@ from dhtchat.chat.events import (
     Disconnected,
     ErrorShown,
     Event,
+    Found,
     Help,
     History,
     MemberEntry,
-    MessageArrived,
     Names,
     Notice,
     PeerStatus,
@@ -50,9 +52,9 @@ from dhtchat.chat.events import (
 )
 from dhtchat.chat.events import Rooms as RoomsListed
 from dhtchat.chat.markup import clean
+from dhtchat.chat.operations import Outcome
 from dhtchat.chat.pacing import Pacer
 from dhtchat.chat.presence import Attendance, PresenceChange
-from dhtchat.chat.timeline import Shown
 from dhtchat.crypto.certificates import TlsIdentity
 from dhtchat.crypto.identity import SigningKey
 from dhtchat.dht.node import DhtNode
@@ -60,7 +62,10 @@ from dhtchat.dht.storage import RecordStorage
 from dhtchat.errors import (
     AddressInUse,
     BadCommand,
+    DamagedFile,
     DhtChatError,
+    DiskFull,
+    LinkLost,
     NetworkTrouble,
     NoBootstrapAnswered,
     NoSuchAccount,
@@ -77,7 +82,6 @@ from dhtchat.limits import (
     FIRST_COMPARISON_S,
     FLUSH_TIMEOUT_S,
     GOODBYE_TIMEOUT_S,
-    HISTORY_LINES_MAX,
     LEAF_ENTRIES_MAX,
     LISTED_USERS_MAX,
     LOOKUPS_AT_ONCE,
@@ -85,8 +89,11 @@ from dhtchat.limits import (
     PEOPLE_POLL_PER_ENTRY_S,
     PEOPLE_POLL_S,
     PROBE_INTERVAL_S,
+    READ_PAUSE_S,
+    RETENTION_INTERVAL_S,
     SAY_BURST,
     SAY_PER_S,
+    SCRUB_INTERVAL_S,
     SPLIT_KEPT_S,
     TEXT_BYTES_MAX,
     TEXT_CHARACTERS_MAX,
@@ -94,14 +101,15 @@ from dhtchat.limits import (
     TOPIC_CHARACTERS_MAX,
 )
 from dhtchat.peer.link import Link
-from dhtchat.peer.messages import Announce, Committed, Have, Lines, PeerMessage, Tell
+from dhtchat.peer.messages import Announce, Committed, Have, PeerMessage, Tell
+from dhtchat.peer.messages import Lines as LinesMessage
 from dhtchat.peer.pool import LinkPool
 from dhtchat.records.acceptance import judge
 from dhtchat.records.envelope import Signed
 from dhtchat.records.kinds import SoftRecord, open_record
 from dhtchat.records.listing import USERS, UserListing
 from dhtchat.records.membership import Membership
-from dhtchat.records.message import Say, SetTopic, open_statement
+from dhtchat.records.message import Content, Read, Say, SetTopic
 from dhtchat.records.presence import Address, Presence
 from dhtchat.records.tree import names_between
 from dhtchat.runtime import Runtime
@@ -210,6 +218,14 @@ class ChatNode:
         me = Me(account.name, account.identity, device, settings.parameters.network_id, runtime.clock.wall())
         journal = Journal(store, runtime)
         journal.on_trouble = self._tell_disk_trouble
+        journal.on_damage = self._tell_damage
+        if store.moved_aside is not None:
+            self._tell_damage(
+                DamagedFile(
+                    f"the history of this device was damaged: it was moved to {store.moved_aside.name} and is begun anew",
+                    hint="Rooms come back from their members, private talk from your other devices and those you talked with.",
+                )
+            )
         self._core = Core(runtime, settings.parameters, me, self._dht, store, journal, self._stream.put)
         self._people = People(self._core)
         self._talks = Talks(self._core)
@@ -222,6 +238,7 @@ class ChatNode:
             tls=tls,
             handler=self,
         )
+        self._retention = Retention(self._core, self._talks, settings)
         self._rooms = Rooms(self._core, self._people, self._talks, self._pool)
         self._exchange = Exchange(
             self._core,
@@ -232,6 +249,15 @@ class ChatNode:
             on_shown=self._on_shown,
         )
         self._mail = PostOffice(self._core, self._talks, self._exchange, self._pool, self._spawn)
+        self._lines = Lines(
+            self._core,
+            self._people,
+            self._talks,
+            self._exchange,
+            recipients=self._recipients,
+            has_other_device=lambda: bool(self._pool.links_of(me.peer)),
+            tells_read=settings.tells_read,
+        )
         self._attendance = Attendance()
         self._keeper = LinkKeeper(
             self._core,
@@ -266,6 +292,8 @@ class ChatNode:
         for talk in self._talks:
             await self._exchange.restore_outbox(talk)
         await self._mail.load()
+        with contextlib.suppress(sqlite3.Error):  # a full disk: the next hour may be better
+            await self._retention.trim()
         await self._stack.enter_async_context(self._pool)
         at = self._settings.listen_at()
         try:  # one number for both is easier on firewalls, and the same again after a restart
@@ -304,6 +332,7 @@ class ChatNode:
             self._watch_connection(),
             self._watch_people(),
             self._watch_rooms(),
+            self._watch_disk(),
             self._compare_histories(),
             self._republish_account(),
             self._mail.run_sending(),
@@ -371,7 +400,7 @@ class ChatNode:
 
     async def _flush(self) -> None:
         """Wait until everybody who has a link has what we said, and the mailboxes of the others, but not for ever."""
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(TimeoutError, DamagedFile):
             async with asyncio.timeout(FLUSH_TIMEOUT_S):
                 await self._core.journal.flush()
                 await self._mail.hurry()
@@ -447,7 +476,8 @@ class ChatNode:
         await asyncio.gather(*(link.check(PROBE_INTERVAL_S) for link in self._pool.links()))
         self._keeper.forget_addresses()
         self._pool.retry_now()
-        await self._mail.hurry()
+        with contextlib.suppress(DamagedFile):
+            await self._mail.hurry()
         self._mail.collect_soon()
 
     async def _watch_people(self) -> None:
@@ -487,7 +517,22 @@ class ChatNode:
             await self._rooms.upkeep()
             for talk in self._talks:
                 self._exchange.release(talk)
-            await asyncio.sleep(1.0)
+            if self._away is None:
+                with contextlib.suppress(DamagedFile):
+                    await self._lines.tell_read()
+            await asyncio.sleep(READ_PAUSE_S)
+
+    async def _watch_disk(self) -> None:
+        """Overwrite what was deleted, drop what is too old to be kept."""
+        trimmed_s = self._core.now_s()
+        while True:
+            await asyncio.sleep(SCRUB_INTERVAL_S)
+            with contextlib.suppress(DamagedFile, sqlite3.Error):
+                if self._core.store.needs_scrub:
+                    await self._core.journal.read(self._core.store.scrub)
+                if self._core.now_s() - trimmed_s >= RETENTION_INTERVAL_S:
+                    trimmed_s = self._core.now_s()
+                    await self._retention.trim()
 
     async def _compare_histories(self) -> None:
         """Anti-entropy: with one random neighbour of each conversation, so that no gap lasts."""
@@ -497,7 +542,7 @@ class ChatNode:
                 links = self._neighbours(talk)
                 owed = talk.direct and talk.peer in self._exchange.outbox.lacking(direct_only=True)
                 if links and (owed or not talk.direct):
-                    with contextlib.suppress(NetworkTrouble):
+                    with contextlib.suppress(NetworkTrouble, DamagedFile):
                         await self._exchange.send_have(self._runtime.random.choice(links), talk, answer=True)
 
     def _neighbours(self, talk: Talk) -> list[Link]:
@@ -518,6 +563,12 @@ class ChatNode:
     # --- links (peer.pool.LinkHandler) ------------------------------------------------------------------------------
 
     async def link_up(self, link: Link) -> None:
+        try:
+            await self._link_up(link)
+        except DamagedFile as error:  # told already: there is nothing to say to anybody any more
+            raise LinkLost(str(error)) from error
+
+    async def _link_up(self, link: Link) -> None:
         self._heard_link_s = self._core.now_s()
         author, me = link.author, self._core.me
         standing = await self._people.check(author.name, author.peer)
@@ -542,14 +593,22 @@ class ChatNode:
         return joined is not None and joined.room.is_member(link.author.peer)
 
     async def link_down(self, link: Link, reason: str) -> None:
-        on_purpose = reason in ("leaving", "duplicate", "full")
+        on_purpose = reason in ("leaving", "duplicate", "full", "idle")
         await self._show_presence(
             self._attendance.link_down(link.author.who, self._core.now_s(), self._core.wall_s(), on_purpose=on_purpose)
         )
         self._keeper.poke()
+        with contextlib.suppress(DamagedFile):
+            await self._exchange.link_down(link)
 
     async def received(self, link: Link, message: PeerMessage) -> None:
         self._heard_link_s = self._core.now_s()
+        try:
+            await self._take(link, message)
+        except DamagedFile as error:
+            raise LinkLost(str(error)) from error
+
+    async def _take(self, link: Link, message: PeerMessage) -> None:
         match message:
             case Tell():
                 await self._exchange.on_tell(link, message)
@@ -557,7 +616,7 @@ class ChatNode:
                 await self._exchange.on_committed(link, message)
             case Have():
                 await self._exchange.on_have(link, message)
-            case Lines():
+            case LinesMessage():
                 await self._exchange.on_lines(link, message)
             case Announce():
                 await self._on_announce(link, message)
@@ -597,40 +656,30 @@ class ChatNode:
 
     # --- what is shown ----------------------------------------------------------------------------------------------
 
-    def _on_shown(self, talk: Talk, item: Shown, delayed: bool, verified: bool) -> None:
-        statement = item.statement
-        if isinstance(statement.body.content, SetTopic):
-            joined = self._rooms.get(talk.id)
-            if joined is not None and joined.room.take_topic(statement, item.depth):
-                by = self._people.shown(statement.author.name, statement.author.peer)
-                topic = clean_topic(joined.room.topic)
-                self._core.emit(TopicChanged(room=joined.room.name, user=by, by=by, topic=topic))
-                self._rooms.relist(joined)
-            return
-        event = self._message_event(talk, statement.raw, delayed=delayed, verified=verified)
-        if event is not None and not (self._people.is_ignored(statement.author.peer) and not event.own):
-            self._core.emit(event)
-
-    def _message_event(self, talk: Talk, raw: bytes, *, delayed: bool, verified: bool) -> MessageArrived | None:
-        me = self._core.me
-        statement = open_statement(raw, self._core.parameters.network_id)
-        author = statement.author
-        own = author.peer == me.peer
-        if own:
-            sender = me.name
-        else:
-            sender = author.name if verified else f"{author.name}#{fingerprint(author.peer)}"
-        return message_event(
-            statement,
-            room=None if talk.direct else talk.name,
-            sender=sender,
-            recipient=(talk.name if own else me.name) if talk.direct else None,
-            own=own,
-            delayed=delayed,
-            verified=verified,
-            muted=talk.muted,
-            my_name=me.name,
-        )
+    def _on_shown(self, talk: Talk, turn: Turn) -> None:
+        statement = turn.item.statement
+        match statement.body.content:
+            case SetTopic():
+                joined = self._rooms.get(talk.id)
+                if joined is not None and joined.room.take_topic(statement, turn.item.depth):
+                    by = self._people.shown(statement.author.name, statement.author.peer)
+                    topic = clean_topic(joined.room.topic)
+                    self._core.emit(TopicChanged(room=joined.room.name, user=by, by=by, topic=topic))
+                    self._rooms.relist(joined)
+            case Read():
+                read = self._lines.on_read(talk, turn)
+                if read is not None:
+                    self._core.emit(read)
+            case _:
+                event = self._lines.event(talk, turn) if turn.outcome is Outcome.NEWS else None
+                if turn.quiet and event is not None:
+                    talk.passed += 1
+                    return
+                if talk.passed and not turn.quiet:
+                    passed, talk.passed = talk.passed, 0
+                    self._core.emit(Notice(message=f"{passed} older lines of {talk.name} are in /history"))
+                if event is not None and not (self._people.is_ignored(statement.author.peer) and not event.own):
+                    self._core.emit(event)
 
     async def _show_presence(self, changes: list[PresenceChange]) -> None:
         for change in changes:
@@ -646,6 +695,9 @@ class ChatNode:
         if self._directory_size <= NOTICED_PEOPLE_MAX or self._people.is_pinned(change.name, change.peer):
             return True
         return any(joined.room.is_member(change.peer) for joined in self._rooms.joined())
+
+    def _tell_damage(self, error: DamagedFile) -> None:
+        self._stream.put(ErrorShown(code=error.code, message=str(error), hint=error.hint))
 
     def _tell_disk_trouble(self, error: sqlite3.Error) -> None:
         self._stream.put(
@@ -717,7 +769,25 @@ class ChatNode:
             case intents.ChangeTopic(text, room):
                 self._change_topic(self._room_meant(room), text)
             case intents.ShowHistory(count, target):
-                await self._show_history(count, target)
+                talk = await self._talk_meant(target)
+                self._core.emit(History(target=talk.name, messages=await self._lines.history(talk, count)))
+            case intents.Search(text, target):
+                talk = await self._talk_meant(target)
+                self._core.emit(Found(target=talk.name, messages=await self._lines.search(talk, text)))
+            case intents.ReplyTo(line, text):
+                talk, row = await self._lines.find(line, await self._current_talk())
+                await self._speak(talk, self._lines.reply(row, _checked_text(text)))
+            case intents.EditLine(line, text):
+                talk, row = await self._lines.find(line, await self._current_talk(), own=True)
+                await self._speak(talk, await self._lines.edit(talk, row, _checked_text(text)))
+            case intents.DeleteLine(line):
+                talk, row = await self._lines.find(line, await self._current_talk(), own=True)
+                await self._speak(talk, await self._lines.delete(row))
+            case intents.ReactTo(line, emoji):
+                talk, row = await self._lines.find(line, await self._current_talk())
+                await self._speak(talk, self._lines.react(talk, row, emoji))
+            case intents.MarkRead(lines):
+                self._lines.mark_read(lines)
             case intents.SetAway(text):
                 self._away = text
                 self._publish()
@@ -740,24 +810,32 @@ class ChatNode:
                 await self.leave()
 
     async def _say(self, text: str, target: str | None, *, action: bool) -> None:
-        text = text.rstrip("\n")
-        if len(text) > TEXT_CHARACTERS_MAX or len(text.encode("utf-8", "replace")) > TEXT_BYTES_MAX:
-            raise TooLong(f"a line has at most {TEXT_CHARACTERS_MAX} characters and {TEXT_BYTES_MAX} bytes")
-        if not text:
-            return
-        text = text.encode("utf-8", "replace").decode()  # a lone surrogate cannot travel
-        talk = await self._talk_meant(target)
+        text = _checked_text(text.rstrip("\n"), may_be_empty=True)
+        if text:
+            await self._speak(await self._talk_meant(target), Say(text, action))
+
+    async def _speak(self, talk: Talk, content: Content) -> None:
+        """At the pace that others grant. Raises `NoSuchRoom` in a room that was left."""
         wait_s = self._pacer.take(self._core.now_s())
         if wait_s:
             await asyncio.sleep(wait_s)
+        if not self._core.journal.has_room:
+            raise DiskFull("the disk takes nothing more, and too much is waiting for it already")
+        if not talk.direct and self._rooms.get(talk.id) is None:
+            raise NoSuchRoom(f"you are no longer in {talk.name}")
+        self._exchange.say(talk, content, self._recipients(talk))
         if talk.direct:
-            self._exchange.say(talk, Say(text, action), [talk.peer])
             self._core.journal.after(self._keeper.poke)  # only then is it in the outbox, and its reader wanted
-        else:
-            joined = self._rooms.get(talk.id)
-            if joined is None:
-                raise NoSuchRoom(f"you are no longer in {talk.name}")
-            self._exchange.say(talk, Say(text, action), joined.room.people())
+
+    def _recipients(self, talk: Talk) -> Iterable[PeerId]:
+        """Who is entitled to what is said there."""
+        if talk.direct:
+            return [talk.peer]
+        joined = self._rooms.get(talk.id)
+        return joined.room.people() if joined is not None else []
+
+    async def _current_talk(self) -> Talk | None:
+        return await self._talk_meant(None) if self._target is not None else None
 
     async def _talk_meant(self, target: str | None) -> Talk:
         """The talk a user names, or the current one."""
@@ -826,9 +904,8 @@ class ChatNode:
 
     async def _take_stored_topic(self, joined: JoinedRoom) -> None:
         """What our own history knows of the topic."""
-        rows = await self._core.journal.read(self._core.store.last_statements, joined.talk.id, HISTORY_LINES_MAX)
-        for row in rows:
-            statement = open_statement(row.raw, self._core.parameters.network_id)
+        found = await self._core.journal.read(self._core.store.last_topic, joined.talk.id)
+        for row, statement in self._talks.opened_lines(joined.talk, [found] if found else []):
             joined.room.take_topic(statement, row.depth)
 
     async def _greet_members(self, joined: JoinedRoom) -> None:
@@ -961,19 +1038,6 @@ class ChatNode:
         _check_topic(text)
         self._exchange.say(joined.talk, SetTopic(text), joined.room.people())
 
-    async def _show_history(self, count: int, target: str | None) -> None:
-        talk = await self._talk_meant(target)
-        await self._core.journal.flush()
-        count = min(count, HISTORY_LINES_MAX)
-        # Not every statement is a line: topics are passed over.
-        rows = await self._core.journal.read(self._core.store.last_statements, talk.id, 2 * count + 20)
-        messages = [
-            event
-            for row in rows
-            if (event := self._message_event(talk, row.raw, delayed=row.delayed, verified=row.verified))
-        ]
-        self._core.emit(History(target=talk.name, messages=messages[-count:] if count else []))
-
     def _show_status(self) -> None:
         self._core.emit(
             PeerStatus(
@@ -1012,6 +1076,15 @@ class _Owned:
         for task in list(self._tasks):
             task.cancel()
         await self._group.__aexit__(*exc_info)
+
+
+def _checked_text(text: str, *, may_be_empty: bool = False) -> str:
+    """Raises `TooLong` or `BadCommand`. A lone surrogate cannot travel."""
+    if len(text) > TEXT_CHARACTERS_MAX or len(text.encode("utf-8", "replace")) > TEXT_BYTES_MAX:
+        raise TooLong(f"a line has at most {TEXT_CHARACTERS_MAX} characters and {TEXT_BYTES_MAX} bytes")
+    if not text and not may_be_empty:
+        raise BadCommand("there is nothing to say")
+    return text.encode("utf-8", "replace").decode()
 
 
 def _check_topic(text: str) -> None:

@@ -108,6 +108,14 @@ class People:
             rightful = checked is not None and checked.standing is Standing.RIGHTFUL
         return name if rightful else f"{name}#{fingerprint(peer)}"
 
+    def name_of(self, peer: PeerId) -> str:
+        """By a key alone: the name it is pinned under or was seen with, else its fingerprint."""
+        if peer == self._core.me.peer:
+            return self._core.me.name
+        pinned = next((pin.name for pin in self._pins.values() if pin.peer == peer), None)
+        seen = pinned or next((name for name, key in self._checked if key == peer), None)
+        return self.shown(seen, peer) if seen else fingerprint(peer)
+
     def pinned(self) -> list[Person]:
         return [Person(pin.name, PeerId(pin.peer)) for pin in self._pins.values()]
 

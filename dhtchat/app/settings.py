@@ -26,6 +26,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: int | None = None
     """UDP port; None: the one of last time, else a free one; 0: a free one."""
 
+    keep_days: int | None = None
+    """How old talk may become before it is dropped from this device; 0: for ever; None: as said last time."""
+    keep_mib: int | None = None
+    """How much of it is kept, in MiB; 0: all; None: as said last time."""
+    tells_read: bool = True
+    """Whether others hear which of their lines were shown here."""
+
     def listen_at(self) -> Endpoint:
         """All interfaces by default, of the address family that the bootstrap address speaks."""
         v6 = any(":" in address.endpoint.host for address in self.bootstrap)

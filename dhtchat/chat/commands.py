@@ -10,6 +10,8 @@ from typing import Final, NamedTuple
 
 from dhtchat.chat.intents import (
     ChangeTopic,
+    DeleteLine,
+    EditLine,
     Ignore,
     Intent,
     JoinRoom,
@@ -20,7 +22,10 @@ from dhtchat.chat.intents import (
     OpenQuery,
     PartRoom,
     Quit,
+    ReactTo,
+    ReplyTo,
     SayTo,
+    Search,
     SetAway,
     ShowHelp,
     ShowHistory,
@@ -33,6 +38,8 @@ from dhtchat.errors import BadCommand, TooLong
 from dhtchat.limits import (
     AWAY_BYTES_MAX,
     AWAY_CHARACTERS_MAX,
+    EMOJI_BYTES_MAX,
+    EMOJI_CHARACTERS_MAX,
     HISTORY_LINES_MAX,
     TEXT_BYTES_MAX,
     TEXT_CHARACTERS_MAX,
@@ -195,6 +202,25 @@ def _history(arguments: _Arguments) -> Intent:
     return ShowHistory(min(int(count), HISTORY_LINES_MAX) if len(count) < 10 else HISTORY_LINES_MAX)
 
 
+_LINE: Final = "the id of a line, or -1 for the latest"
+
+
+def _reply(arguments: _Arguments) -> Intent:
+    line = arguments.word(f"{_LINE}, and a text")
+    return ReplyTo(line, arguments.text("a text behind the id"))
+
+
+def _edit(arguments: _Arguments) -> Intent:
+    line = arguments.word(f"{_LINE} of yours, and a text")
+    return EditLine(line, arguments.text("the new text behind the id"))
+
+
+def _react(arguments: _Arguments) -> Intent:
+    line = arguments.word(f"{_LINE}, and an emoji")
+    emoji = _within(arguments.word("an emoji behind the id"), "reaction", EMOJI_CHARACTERS_MAX, EMOJI_BYTES_MAX)
+    return ReactTo(line, emoji)
+
+
 def _away(arguments: _Arguments) -> Intent:
     text = arguments.optional_phrase("text", characters_max=AWAY_CHARACTERS_MAX, bytes_max=AWAY_BYTES_MAX)
     return SetAway(text or _AWAY_TEXT)
@@ -235,6 +261,9 @@ COMMANDS: Final = (
     Command("whois", "/whois NAME", "tell about somebody: key, rooms, since when", lambda a: WhoIs(a.word("a name"))),
     Command("topic", "/topic [text]", "show or set the topic of the current room", lambda a: ChangeTopic(_topic(a))),
     Command("history", "/history [N]", "show the last N lines of the current talk", _history),
+    Command(
+        "search", "/search text", "find lines of the current talk by their words", lambda a: Search(a.text("words"))
+    ),
     Command("away", "/away [text]", "tell others that you are not at the keyboard", _away),
     Command("back", "/back", "tell others that you are back", lambda a: SetAway(None)),
     Command("ignore", "/ignore NAME", "no longer show what somebody says", lambda a: Ignore(a.word("a name"))),
@@ -260,6 +289,15 @@ COMMANDS: Final = (
     Command("status", "/status", "tell about this peer: address, links, rooms", lambda a: ShowStatus()),
     Command("help", "/help [command]", "list the commands, or explain one", _help, ("h",)),
     Command("quit", "/quit", "leave, once what was said is on its way", lambda a: Quit(), ("exit",)),
+    Command("reply", "/reply ID text", "answer a line; -1 is the latest, /history shows ids", _reply, ("r",)),
+    Command("edit", "/edit ID text", "give a line of yours another text; -1 is your latest", _edit),
+    Command(
+        "delete",
+        "/delete ID",
+        "take a line of yours back; -1 is your latest",
+        lambda a: DeleteLine(a.word(f"{_LINE} of yours")),
+    ),
+    Command("react", "/react ID emoji", "react to a line, or take the same reaction back", _react),
 )
 
 _BY_NAME: Final = {name: command for command in COMMANDS for name in (command.name, *command.aliases)}

@@ -127,6 +127,11 @@ class Outbox:
         ]
         return self.on_committed(ids, peer)
 
+    def drop(self, ids: Iterable[bytes]) -> None:
+        """Deleted by ourselves: nobody is to get these any more."""
+        for statement_id in map(MessageId, ids):
+            self._entries.pop(statement_id, None)
+
     def lacking(self, *, direct_only: bool = False) -> dict[PeerId, list[MessageId]]:
         """Person -> what they are not known to have."""
         found: dict[PeerId, list[MessageId]] = {}

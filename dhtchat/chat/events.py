@@ -36,8 +36,13 @@ class PasswordChanged(Event, frozen=True, kw_only=True, tag="password-changed"):
     fingerprint: str
 
 
+class Reaction(msgspec.Struct, frozen=True, kw_only=True):
+    emoji: str
+    users: list[str]
+
+
 class MessageArrived(Event, frozen=True, kw_only=True, tag="message"):
-    """A line to show: another's, or one's own."""
+    """A line to show, another's or one's own, or what was done to one: then `edits`, `deletes` or `reacts_to` names it."""
 
     id: str
     kind: Literal["room", "direct"]
@@ -53,6 +58,21 @@ class MessageArrived(Event, frozen=True, kw_only=True, tag="message"):
     muted: bool = False
     verified: bool = True
     """Whether `sender` is known to belong to the key that signed; when not, it is shown as `name#fingerprint`."""
+    edited: bool = False
+    """The text is not the first one."""
+    reply_to: str | msgspec.UnsetType = msgspec.UNSET
+    edits: str | msgspec.UnsetType = msgspec.UNSET
+    """`text` is the text of that line from now on."""
+    deletes: str | msgspec.UnsetType = msgspec.UNSET
+    """`text` is empty."""
+    reacts_to: str | msgspec.UnsetType = msgspec.UNSET
+    """`text` is the reaction."""
+    removed: bool | msgspec.UnsetType = msgspec.UNSET
+    """With `reacts_to`: whether the reaction was taken back."""
+    reactions: list[Reaction] | msgspec.UnsetType = msgspec.UNSET
+    """To a line out of the history, where there are any."""
+    read: bool | msgspec.UnsetType = msgspec.UNSET
+    """Of a line out of the history: by oneself, be it on another device; of one's own by somebody else."""
 
 
 class StatusChanged(Event, frozen=True, kw_only=True, omit_defaults=True, tag="status"):
@@ -62,6 +82,15 @@ class StatusChanged(Event, frozen=True, kw_only=True, omit_defaults=True, tag="s
     members: int | None = None
     reason: str | None = None
     """Why it failed, in words."""
+    read_by: str | None = None
+    """Who has read it, with `read`."""
+
+
+class LinesRead(Event, frozen=True, kw_only=True, tag="read"):
+    """Another device of ours has shown these lines."""
+
+    target: str
+    ids: list[str]
 
 
 class PresenceChanged(Event, frozen=True, kw_only=True, tag="presence"):
@@ -127,6 +156,13 @@ class WhoIsAnswer(Event, frozen=True, kw_only=True, tag="whois"):
 
 
 class History(Event, frozen=True, kw_only=True, tag="history"):
+    target: str
+    messages: list[MessageArrived]
+
+
+class Found(Event, frozen=True, kw_only=True, tag="found"):
+    """Lines with the words that were searched for."""
+
     target: str
     messages: list[MessageArrived]
 

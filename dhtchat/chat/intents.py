@@ -69,6 +69,46 @@ class ShowHistory(Intent, frozen=True):
     target: str | None = None
 
 
+class Search(Intent, frozen=True):
+    """Lines of a talk with all these words; `target` None is the current one."""
+
+    text: str
+    target: str | None = None
+
+
+class ReplyTo(Intent, frozen=True):
+    """Answer a line. `line`: an id, an unambiguous start of one, or `-1` for the latest line of the current talk."""
+
+    line: str
+    text: str
+
+
+class EditLine(Intent, frozen=True):
+    """Give a line of one's own another text. `-1` is the latest of one's own."""
+
+    line: str
+    text: str
+
+
+class DeleteLine(Intent, frozen=True):
+    """Take a line of one's own back. `-1` is the latest of one's own."""
+
+    line: str
+
+
+class ReactTo(Intent, frozen=True):
+    """React to a line, or take the same reaction back."""
+
+    line: str
+    emoji: str
+
+
+class MarkRead(Intent, frozen=True):
+    """A face has shown these lines to the person who sits in front of it. Ids in hex."""
+
+    lines: tuple[str, ...]
+
+
 class SetAway(Intent, frozen=True):
     """`text` None: back."""
 

@@ -7,11 +7,17 @@ to come. docs/protocol.md, "Comparing histories".
 import heapq
 import itertools
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from dhtchat.ids import DeviceId
-from dhtchat.limits import SYNC_DEVICES_MAX, SYNC_PAGE_BYTES_MAX, SYNC_PAGE_STATEMENTS_MAX
+from dhtchat.limits import (
+    SYNC_DEVICES_MAX,
+    SYNC_PAGE_BYTES_MAX,
+    SYNC_PAGE_STATEMENTS_MAX,
+    SYNC_SOURCES_MAX,
+    SYNC_TURN_S,
+)
 
 
 class Range(NamedTuple):
@@ -106,6 +112,67 @@ def _earlier(
         if first < theirs <= mine.get(device, 0):
             return Range(device, first - 1, theirs - 1)
     return None
+
+
+S = TypeVar("S", bound=Hashable)
+
+
+class CatchUp(Generic[S]):
+    """Whom to ask for the next page of one conversation, of several members (`S`, links) who have what is missing here.
+
+    One page is asked for at a time, from one after the other: pages are in causal order, so two at once would be mostly the
+    same, and nobody has to carry it all. Who does not send one within SYNC_TURN_S loses the turn.
+    """
+
+    def __init__(self) -> None:
+        self._ahead: dict[S, dict[DeviceId, int]] = {}
+        """Where somebody has more than we had when we heard of it; in the order in which they are asked."""
+        self._asked: tuple[S, float] | None = None
+
+    def heard(self, source: S, theirs: Mapping[DeviceId, int], mine: Mapping[DeviceId, int]) -> None:
+        """What somebody says they have."""
+        ahead = {device: upto for device, upto in theirs.items() if upto > mine.get(device, 0)}
+        if ahead:
+            if source not in self._ahead and len(self._ahead) >= SYNC_SOURCES_MAX:
+                return
+            self._ahead[source] = ahead
+        else:
+            self.drop(source)
+
+    def missing(self, source: S, mine: Mapping[DeviceId, int]) -> int:
+        """How many statements that member has said to have that are not here."""
+        return sum(max(0, upto - mine.get(device, 0)) for device, upto in self._ahead.get(source, {}).items())
+
+    def ask(self, source: S, now_s: float) -> bool:
+        """Whether a page may be asked for there; then it counts as asked."""
+        if self._asked is not None and self._asked[0] != source and now_s - self._asked[1] < SYNC_TURN_S:
+            return False
+        self._asked = (source, now_s)
+        return True
+
+    def on_page(self, source: S, *, news: bool) -> None:
+        """A page came, with something new in it or not."""
+        if not news:
+            self.drop(source)
+        elif self._asked is not None and self._asked[0] == source:
+            self._asked = None
+
+    def drop(self, source: S) -> None:
+        """It has nothing for us, or is gone."""
+        self._ahead.pop(source, None)
+        if self._asked is not None and self._asked[0] == source:
+            self._asked = None
+
+    def next_source(self, mine: Mapping[DeviceId, int]) -> S | None:
+        """Whose turn it is: of those who have something that is not here, who was not asked for longest."""
+        if self._asked is not None:
+            return None
+        for source in list(self._ahead):
+            ahead = self._ahead.pop(source)
+            if any(upto > mine.get(device, 0) for device, upto in ahead.items()):
+                self._ahead[source] = ahead  # behind all others now
+                return source
+        return None
 
 
 def cut_page(chains: Iterable[Iterable[R]]) -> tuple[list[R], bool]:

@@ -1,16 +1,18 @@
 """One conversation as this device knows it: order, duplicates, gaps, and what may be shown when. No I/O, no clock.
 
 Invariants kept here:
-- a statement is shown after the one before it in its author's chain and after every parent it names, or, when it has
-  waited HELD_WAIT_S, after those of them that are here; then at once, so nobody can hold back somebody else for longer;
+- a statement is shown after the one before it in its author's chain (but for those that it passes over) and after every
+  parent it names, or, when it has waited HELD_WAIT_S, after those of them that are here; then at once, so nobody can hold
+  back somebody else for longer;
 - a statement is accepted once: the first with its (device, counter) wins, a second one with other bytes is a fork;
-- `vector` names only what is contiguous, so that others know exactly what to send.
+- `vector` names only what is contiguous, so that others know exactly what to send;
+- `read` is no head: nobody names it as a parent, so nobody waits for it, who may never come through a mailbox.
 """
 
 import heapq
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from enum import Enum
 from typing import NamedTuple, TypeVar
 
@@ -18,7 +20,7 @@ import msgspec
 
 from dhtchat.ids import DeviceId, MessageId, PeerId
 from dhtchat.limits import ABSENT_PARENTS_MAX, HELD_MESSAGES_MAX, HELD_WAIT_S, PARENTS_MAX
-from dhtchat.records.message import Statement
+from dhtchat.records.message import Read, Statement
 
 K = TypeVar("K")
 
@@ -28,6 +30,8 @@ class Fate(Enum):
 
     NEW = "new"
     KNOWN = "known"
+    RESTORED = "restored"
+    """It was here and shown once, and its bytes were lost since."""
     FORKED = "forked"
     """Another statement has this place in the author's chain: never acknowledged, never shown."""
 
@@ -53,16 +57,24 @@ class Chain:
     What lies before the floor is not waited for; should it come all the same, it is taken.
     """
 
-    __slots__ = ("beyond", "depth", "floor", "held", "ids", "last_shown", "upto")
+    __slots__ = ("beyond", "depth", "filled", "floor", "held", "ids", "last_shown", "lost", "reads", "told", "upto")
 
-    def __init__(self, floor: int = 1) -> None:
+    def __init__(self, floor: int = 1, told: int | None = None) -> None:
         self.floor = floor
+        self.told = floor if told is None else told
+        """What others hear: from here on everything was here once, and is not taken again."""
+        self.filled: list[tuple[int, int]] = []
+        """A heap of (the counter it follows, its own): what was deleted before it came, still to be passed."""
+        self.lost: set[int] = set()
+        """Those whose bytes are damaged: others are asked for them as if they had never been here."""
         self.upto = floor - 1
         self.beyond: set[int] = set()
         self.ids: dict[int, MessageId] = {}
         """Counter -> id of what is held, to tell a duplicate from a fork."""
         self.held: list[int] = []
         """Counters of what is not shown yet, sorted."""
+        self.reads: set[int] = set()
+        """Counters of those that are `read`."""
         self.last_shown = 0
         self.depth = 0
         """Of what was shown last."""
@@ -84,11 +96,27 @@ class Chain:
         elif self.begun:
             while self.floor - 1 in self.ids:
                 self.floor -= 1
+            self.told = min(self.told, self.floor)
 
     def move(self, floor: int) -> None:
         """Begin elsewhere."""
-        self.floor, self.upto = floor, floor - 1
+        self.floor, self.told, self.upto = floor, floor, floor - 1
         self._advance()
+
+    def pass_filled(self) -> None:
+        """What was deleted before it came need not be shown for the next one's turn to come."""
+        while self.filled and self.filled[0][0] <= self.shown_upto:
+            self.last_shown = max(self.last_shown, heapq.heappop(self.filled)[1])
+
+    @property
+    def said_upto(self) -> int:
+        """The last counter without a gap, as others hear it."""
+        return min(self.upto, min(self.lost) - 1) if self.lost else self.upto
+
+    @property
+    def last(self) -> int:
+        """The highest counter held, whatever lacks before it."""
+        return max(self.beyond, default=self.upto)
 
     def _advance(self) -> None:
         while self.upto + 1 in self.beyond:
@@ -133,27 +161,38 @@ class Timeline:
         """A heap of (depth, id): held, and waiting for nothing any more."""
         self._absent: dict[MessageId, None] = {}
         """Parents that lie before everything we will ever get: nothing waits for them. The oldest first."""
+        self._lost: set[MessageId] = set()
+        """Those that `Chain.lost` names."""
         self.forks_seen = 0
 
     # --- loading what the disk has, in this order ---
 
-    def restore_chain(self, device: DeviceId, floor: int) -> None:
-        """Where the history of a device begins."""
-        self._chains[device] = Chain(floor)
+    def restore_chain(self, device: DeviceId, floor: int, told: int | None = None) -> None:
+        """Where the history of a device begins, and where others are told it does."""
+        self._chains[device] = Chain(floor, told)
 
     def restore_place(
-        self, device: DeviceId, counter: int, statement_id: MessageId, depth: int, *, shown: bool
+        self, device: DeviceId, counter: int, statement_id: MessageId, depth: int, *, shown: bool, is_read: bool = False
     ) -> None:
         """One statement that is on disk, by increasing counter per device."""
         chain = self._chains.setdefault(device, Chain())
         chain.add(counter, statement_id)
+        if is_read:
+            chain.reads.add(counter)
         if shown:
             chain.last_shown = max(chain.last_shown, counter)
             chain.depth = max(chain.depth, depth)
             self._depths[statement_id] = depth
 
+    def lose(self, device: DeviceId, counter: int) -> None:
+        """The bytes of one that is shown are damaged: it is asked for again, and not shown again."""
+        chain = self._chains[device]
+        if counter in chain.ids and chain.ids[counter] not in self._held:
+            chain.lost.add(counter)
+            self._lost.add(chain.ids[counter])
+
     def restore_recent(self, statement: Statement) -> None:
-        """The newest shown ones in causal order: their loose ends are the heads."""
+        """The newest shown ones in causal order, but for `read`: their loose ends are the heads."""
         for followed in self._followed(statement):
             if self._heads.pop(followed, None) is None:
                 self._overtake(followed)
@@ -167,19 +206,29 @@ class Timeline:
 
     def vector(self) -> dict[DeviceId, int]:
         """Per device the last counter held without a gap."""
-        return {device: chain.upto for device, chain in self._chains.items() if chain.upto}
+        return {device: chain.said_upto for device, chain in self._chains.items() if chain.said_upto}
 
     def floor_of(self, device: DeviceId) -> int:
         chain = self._chains.get(device)
         return chain.floor if chain else 1
 
+    def told_floor_of(self, device: DeviceId) -> int:
+        """From where on everything is here, or was until it was too old to be kept."""
+        chain = self._chains.get(device)
+        return chain.told if chain else 1
+
     def upto_of(self, device: DeviceId) -> int:
         chain = self._chains.get(device)
-        return chain.upto if chain else 0
+        return chain.said_upto if chain else 0
 
     def holds(self, statement_id: MessageId) -> bool:
         """Whether it is here, shown or held back."""
-        return statement_id in self._depths or statement_id in self._held
+        return statement_id not in self._lost and (statement_id in self._depths or statement_id in self._held)
+
+    def has_place(self, device: DeviceId, counter: int) -> bool:
+        """Whether the place in a chain is taken, by whatever."""
+        chain = self._chains.get(device)
+        return chain is not None and (counter in chain.ids or chain.told <= counter < chain.floor)
 
     def lacks(self, theirs: dict[DeviceId, int]) -> bool:
         """Whether somebody with this vector has something that is missing here."""
@@ -206,7 +255,7 @@ class Timeline:
     def next_place(self, device: DeviceId) -> tuple[int, bytes, list[bytes]]:
         """Counter, previous id and parents for this device's next statement."""
         chain = self._chains.get(device, Chain())
-        counter = chain.upto + 1
+        counter = chain.last + 1  # whatever lacks before it: a counter is never used twice
         previous = chain.ids.get(counter - 1, MessageId(b""))
         newest = sorted(self._heads.items(), key=lambda item: (-item[1].depth, item[0]))
         parents: list[bytes] = [
@@ -216,6 +265,15 @@ class Timeline:
             if statement_id != previous and head.counter <= self.upto_of(head.device)
         ]
         return counter, previous, parents[:PARENTS_MAX]
+
+    def next_passes_over(self, device: DeviceId, taken_back: Container[int] = ()) -> int:
+        """How many statements directly before that place nobody need wait for; `taken_back`: counters of those that the
+        next one deletes."""
+        chain = self._chains.get(device, Chain())
+        counter = chain.last
+        while counter in chain.reads or counter in taken_back:
+            counter -= 1
+        return chain.last - counter
 
     # --- hearing ---
 
@@ -234,6 +292,9 @@ class Timeline:
             chain = self._chains.get(device)
             if chain is None or floor not in chain.ids:
                 continue
+            if passed := {counter for counter in chain.lost if counter < floor <= chain.upto}:
+                chain.lost -= passed  # nobody there has them either: to ask again and again helps nobody
+                self._lost -= {chain.ids[counter] for counter in passed}
             if chain.begun and (floor <= chain.upto or chain.last_shown < floor):
                 continue
             chain.move(floor)
@@ -255,16 +316,55 @@ class Timeline:
         device, counter = statement.author.device, statement.body.counter
         chain = self._chains.setdefault(device, Chain())
         known = chain.ids.get(counter)
-        if known == statement.id:
+        if known == statement.id and counter in chain.lost:
+            chain.lost.remove(counter)
+            self._lost.remove(statement.id)
+            if statement.id in self._depths:
+                return Offered(Fate.RESTORED)
+            self._hold(statement, now_s)
+            shown = self.release(now_s)
+            return Offered(Fate.NEW, self._depths.get(statement.id) or self._depth_of(statement), shown)
+        if known == statement.id or (known is None and chain.told <= counter < chain.floor):
             return Offered(Fate.KNOWN)
         if known is not None:
             self.forks_seen += 1
             self.set_absent([statement.id])
             return Offered(Fate.FORKED)
         chain.add(counter, statement.id)
+        if isinstance(statement.body.content, Read):
+            chain.reads.add(counter)
         self._hold(statement, now_s)
         shown = self.release(now_s)
         return Offered(Fate.NEW, self._depths.get(statement.id) or self._depth_of(statement), shown)
+
+    def fill(
+        self, device: DeviceId, counter: int, statement_id: MessageId, now_s: float, *, passes_over: int = 0
+    ) -> tuple[Shown, ...]:
+        """A statement that is not here was deleted by its author: its place is taken, nothing waits for it."""
+        if self.has_place(device, counter):
+            return ()
+        chain = self._chains.setdefault(device, Chain())
+        chain.add(counter, statement_id)
+        heapq.heappush(chain.filled, (counter - 1 - passes_over, counter))
+        self._depths[statement_id] = 0
+        self._absent.pop(statement_id, None)
+        chain.pass_filled()
+        self._unblock(statement_id)
+        self._try_first(chain)
+        return self.release(now_s)
+
+    def forget(self, device: DeviceId, floor: int) -> None:
+        """What lies before `floor` was too old to be kept. The last place stays, so that the chain can go on."""
+        chain = self._chains.get(device)
+        if chain is None:
+            return
+        floor = min(floor, chain.upto)
+        if floor <= chain.floor:
+            return
+        for counter in [counter for counter in chain.ids if counter < floor]:
+            self._depths.pop(chain.ids.pop(counter), None)
+        chain.reads = {counter for counter in chain.reads if counter >= floor}
+        chain.floor = floor
 
     def release(self, now_s: float) -> tuple[Shown, ...]:
         """Everything whose turn has come, in causal order, ties by id, and what has waited too long.
@@ -303,8 +403,9 @@ class Timeline:
 
     def _try(self, held: _Held) -> None:
         """Note it as ready if it waits for nothing."""
-        counter, chain = held.statement.body.counter, self._chains[held.statement.author.device]
-        if not held.missing and (counter <= chain.floor or chain.shown_upto >= counter - 1):
+        body, chain = held.statement.body, self._chains[held.statement.author.device]
+        follows = body.counter - 1 - body.passes_over
+        if not held.missing and (body.counter <= chain.floor or chain.shown_upto >= follows):
             heapq.heappush(self._ready, (self._depth_of(held.statement), held.statement.id))
 
     def _try_first(self, chain: Chain) -> None:
@@ -373,14 +474,18 @@ class Timeline:
             if not waiting:
                 del self._blocked[parent]
         chain.last_shown = max(chain.last_shown, counter)
+        chain.pass_filled()
         chain.depth = depth
         self._depths[statement.id] = depth
         self._absent.pop(statement.id, None)
-        for followed in self._followed(statement):
-            self._heads.pop(followed, None)
-            if followed not in self._depths:
-                self._overtake(followed)
-        self._add_head(statement, depth)
+        if isinstance(statement.body.content, Read):
+            self._overtaken.pop(statement.id, None)
+        else:
+            for followed in self._followed(statement):
+                self._heads.pop(followed, None)
+                if followed not in self._depths:
+                    self._overtake(followed)
+            self._add_head(statement, depth)
         out.append(Shown(statement, depth))
         self._unblock(statement.id)
         self._try_first(chain)

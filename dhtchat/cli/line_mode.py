@@ -10,7 +10,7 @@ from dhtchat.app.node import ChatNode
 from dhtchat.app.paths import last_login
 from dhtchat.chat import intents
 from dhtchat.chat.commands import parse_line
-from dhtchat.chat.events import ErrorShown, MessageArrived, Notice, StatusChanged
+from dhtchat.chat.events import ErrorShown, LinesRead, MessageArrived, Notice, StatusChanged
 from dhtchat.chat.markup import clean
 from dhtchat.cli.errors import INTERRUPTED
 from dhtchat.cli.output import Output
@@ -154,10 +154,13 @@ class LineMode:
         async for event in node.events():
             if isinstance(event, MessageArrived) and event.own and event.recipient:
                 self._recipients[event.id] = event.recipient
-            if self._json or not isinstance(event, StatusChanged):
+            await self._output.ready()
+            if self._json or not isinstance(event, StatusChanged | LinesRead):
                 self._output.show(event)
-            else:
+            elif isinstance(event, StatusChanged):
                 self._watch_status(event)
+            if isinstance(event, MessageArrived) and not event.own:
+                await node.perform(intents.MarkRead((event.id,)))  # whoever reads our output has it before them now
 
     def _watch_status(self, event: StatusChanged) -> None:
         """Most states are noise on a plain screen; that a private line has not gone straight to its reader is not."""

@@ -45,6 +45,23 @@ PasswordFile = Annotated[
 ]
 
 
+KeepDays = Annotated[
+    int | None,
+    typer.Option("--keep-days", metavar="N", min=0, max=36_500, help="Drop talk older than this; 0 keeps all."),
+]
+KeepMib = Annotated[
+    int | None,
+    typer.Option("--keep-mib", metavar="N", min=0, max=1_048_576, help="Keep at most so much talk; 0 keeps all."),
+]
+
+
+class ExportFormat(StrEnum):
+    """Of `export`."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 class LogFormat(StrEnum):
     """Of a service: for people, or for a program that collects logs."""
 
@@ -178,6 +195,9 @@ def join(
     network: Network = "main",
     password_stdin: PasswordStdin = False,
     password_file: PasswordFile = None,
+    keep_days: KeepDays = None,
+    keep_mib: KeepMib = None,
+    silent: Annotated[bool, typer.Option("--no-receipts", help="Do not tell others what you have read.")] = False,
     data_dir: DataDir = None,
     profile: Profile = None,
     json: Json = False,
@@ -186,6 +206,9 @@ def join(
 ) -> int:
     """Log in, go online and chat. Type /help there."""
     settings = _settings(data_dir, profile, bootstrap, host, port, network, verbose=verbose, quiet=quiet)
+    import msgspec
+
+    settings = msgspec.structs.replace(settings, keep_days=keep_days, keep_mib=keep_mib, tells_read=not silent)
     from dhtchat.cli.line_mode import join as command
 
     return command(
@@ -237,6 +260,28 @@ def bootstrap(
         log_as_json=log_format is LogFormat.JSON,
         log_level=_log_level(verbose, quiet=quiet),
     )
+
+
+def export(
+    target: Annotated[str | None, typer.Argument(help="A '#room' or a person; default: everything.")] = None,
+    output_format: Annotated[
+        ExportFormat, typer.Option("--format", help="Lines to read, or one JSON object a line.")
+    ] = ExportFormat.TEXT,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write there; default: standard output.")
+    ] = None,
+    network: Network = "main",
+    data_dir: DataDir = None,
+    profile: Profile = None,
+    json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> int:
+    """Print the history that this machine keeps. Needs no network and no password."""
+    settings = _settings(data_dir, profile, None, None, None, network, verbose=verbose, quiet=quiet)
+    from dhtchat.cli.export import export as command
+
+    return command(settings, target, output, json=json or output_format is ExportFormat.JSON)
 
 
 def demo(
@@ -301,7 +346,7 @@ def _main(
         raise typer.Exit
 
 
-COMMANDS = {function.__name__: function for function in (bootstrap, register, join, passwd, demo, simulate)}
+COMMANDS = {function.__name__: function for function in (bootstrap, register, join, passwd, export, demo, simulate)}
 
 
 def build_app(arguments: list[str]) -> typer.Typer:

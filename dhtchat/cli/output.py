@@ -1,7 +1,9 @@
 """Where events go: to standard output as text or JSON, errors to standard error as well. Ends quietly with the reader."""
 
+import asyncio
 import contextlib
 import os
+import select
 import sys
 from collections.abc import Callable
 from typing import TextIO
@@ -22,6 +24,21 @@ class Output:
         self._error_renderer = Renderer(detect(self._stderr), user)
         self.on_closed: Callable[[], object] = lambda: None
         self._closed = False
+
+    async def ready(self) -> None:
+        """Wait until whoever reads standard output takes something: who stops a terminal must not stop the peer."""
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(
+            OSError, ValueError, NotImplementedError
+        ):  # files, Windows, a closed stream: no waiting
+            descriptor = self._stdout.fileno()
+            while not self._closed and not select.select([], [descriptor], [], 0)[1]:
+                writable: asyncio.Future[None] = loop.create_future()
+                loop.add_writer(descriptor, _resolve, writable)
+                try:
+                    await writable
+                finally:
+                    loop.remove_writer(descriptor)
 
     def show(self, event: Event) -> None:
         """One event. An error is two lines on standard error, and in JSON an object on standard output too."""
@@ -44,3 +61,8 @@ class Output:
                 with contextlib.suppress(OSError, ValueError):
                     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
                 self.on_closed()
+
+
+def _resolve(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)

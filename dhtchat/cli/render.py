@@ -14,9 +14,11 @@ from dhtchat.chat.events import (
     Disconnected,
     ErrorShown,
     Event,
+    Found,
     Help,
     History,
     Joined,
+    LinesRead,
     MessageArrived,
     Names,
     Notice,
@@ -46,6 +48,10 @@ _CONTINUATION: Final = "      | "
 _ROW: Final = "   "
 _MESSAGE_ID_CHARACTERS: Final = 8
 """Enough of an id to tell messages apart by eye."""
+_QUOTE_CHARACTERS: Final = 30
+"""How much of a line is repeated to say which one is meant."""
+_REMEMBERED_MAX: Final = 1_000
+"""Lines on the screen that can be referred to by their text."""
 _STATES: Final = {
     "queued": "waits to be sent",
     "sent": "was sent",
@@ -68,6 +74,8 @@ class Renderer:
     def __init__(self, terminal: Terminal, user: str | None = None) -> None:
         self._terminal = terminal
         self._user = user
+        self._quotes: dict[str, str] = {}
+        """Of the last lines, how they begin."""
 
     def render(self, event: Event) -> str:
         """One or several lines, without the last newline."""
@@ -76,6 +84,12 @@ class Renderer:
                 return self._message(event, dated=event.delayed)
             case History():
                 return self._history(event)
+            case Found():
+                return self._found(event)
+            case LinesRead():
+                return self._system(
+                    f"{_count(len(event.ids), 'line')} of {_line(event.target)} read on another device of yours"
+                )
             case StatusChanged():
                 return self._status(event)
             case Joined():
@@ -127,10 +141,51 @@ class Renderer:
 
     # --- talk ---------------------------------------------------------------------------------------------------------
 
-    def _message(self, event: MessageArrived, *, dated: bool) -> str:
+    def _message(self, event: MessageArrived, *, dated: bool, with_id: bool = False) -> str:
+        if event.deletes:
+            return self._deleted(event, event.deletes)
+        if event.reacts_to:
+            return self._reacted(event, event.reacts_to)
+        about = ""
+        if event.edits:
+            about = f"(changed: {self._quote(event.edits)}) "
+        elif event.reply_to:
+            about = f"(to: {self._quote(event.reply_to)}) "
+        self._remember(event.edits or event.id, event.text)
         first, *more = self._text(event.text)
-        start = f"{self._styled(_time(event.sent_at, dated=dated), DIM)} {self._speaker(event)} "
-        return "\n".join([start + first, *(_CONTINUATION + line for line in more)])
+        start = f"{self._styled(_time(event.sent_at, dated=dated), DIM)} "
+        if with_id:
+            start += f"{self._styled(f'[{_line(event.id[:_MESSAGE_ID_CHARACTERS])}]', DIM)} "
+        start += f"{self._speaker(event)} {self._styled(about, DIM) if about else ''}"
+        marks = "".join(f" [{mark}]" for mark in _marks(event, with_id=with_id))
+        lines = [start + first, *(_CONTINUATION + line for line in more)]
+        lines[-1] += self._styled(marks, DIM) if marks else ""
+        return "\n".join(lines)
+
+    def _deleted(self, event: MessageArrived, line: str) -> str:
+        """Without its words, which nobody is to see any more."""
+        self._quotes.pop(line, None)
+        what = f"message {_line(line[:_MESSAGE_ID_CHARACTERS])}"
+        return self._system(f"{self._person(event.sender)} deleted {what}{self._where(event)}")
+
+    def _reacted(self, event: MessageArrived, line: str) -> str:
+        what = f"took back {_line(event.text)} from" if event.removed else f"reacted {_line(event.text)} to"
+        return self._system(f"{self._person(event.sender)} {what} {self._quote(line)}{self._where(event)}")
+
+    def _where(self, event: MessageArrived) -> str:
+        return f" in {_line(event.room)}" if event.room else ""
+
+    def _remember(self, line: str, text: str) -> None:
+        cleaned = clean(text, single_line=True)
+        short = len(cleaned) <= _QUOTE_CHARACTERS
+        self._quotes.pop(line, None)
+        self._quotes[line] = cleaned if short else f"{cleaned[:_QUOTE_CHARACTERS].rstrip()}..."
+        if len(self._quotes) > _REMEMBERED_MAX:
+            del self._quotes[next(iter(self._quotes))]
+
+    def _quote(self, line: str) -> str:
+        """Which line is meant: how it begins, or its id when it is not on this screen."""
+        return self._quotes.get(line) or f"message {_line(line[:_MESSAGE_ID_CHARACTERS])}"
 
     def _speaker(self, event: MessageArrived) -> str:
         """`#lobby <alice>`, `alice -> you:`, or either with a star for what somebody does."""
@@ -174,8 +229,17 @@ class Renderer:
         return "\n".join(
             [
                 self._system(f"history of {target}:"),
-                *(self._message(message, dated=True) for message in event.messages),
+                *(self._message(message, dated=True, with_id=True) for message in event.messages),
                 self._system(f"end of the history of {target}"),
+            ]
+        )
+
+    def _found(self, event: Found) -> str:
+        target = _line(event.target)
+        return "\n".join(
+            [
+                self._system(f"found in {target}: {_count(len(event.messages), 'line')}"),
+                *(self._message(message, dated=True, with_id=True) for message in event.messages),
             ]
         )
 
@@ -313,6 +377,17 @@ class Renderer:
 
     def _styled(self, text: str, *styles: str) -> str:
         return self._terminal.styled(text, *styles)
+
+
+def _marks(event: MessageArrived, *, with_id: bool) -> list[str]:
+    """What a line out of the history says beside its text."""
+    marks = []
+    if event.edited and with_id:
+        marks.append("edited")
+    if event.reactions:
+        for reaction in event.reactions:
+            marks.append(f"{_line(reaction.emoji)} {', '.join(map(_line, reaction.users))}")
+    return marks
 
 
 def _line(text: str) -> str:

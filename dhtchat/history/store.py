@@ -13,13 +13,19 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
 from dhtchat.errors import DamagedFile
-from dhtchat.history.schema import MIGRATIONS, SCHEMA_VERSION
+from dhtchat.history.schema import MIGRATIONS, SCHEMA_VERSION, words_row
 
 log = logging.getLogger(__name__)
 
 
+GONE: Final = "gone"
+"""The kind of a statement that was deleted."""
+LOST: Final = "lost"
+"""The kind of one whose bytes were found damaged: its place is known, and others may still have it."""
+
+
 class StoredStatement(NamedTuple):
-    """One row of `statements`. `raw` is the signed message as it arrived."""
+    """One row of `statements`. `raw` is the signed message as it arrived; of one that is gone, empty or the deletion."""
 
     id: bytes
     conversation: bytes
@@ -32,6 +38,9 @@ class StoredStatement(NamedTuple):
     verified: bool
     shown: bool
     received_at_ms: int
+    kind: str = "say"
+    author: bytes = b""
+    target: bytes = b""
 
 
 class StoredPlace(NamedTuple):
@@ -40,6 +49,8 @@ class StoredPlace(NamedTuple):
     counter: int
     depth: int
     shown: bool
+    kind: str = "say"
+    author: bytes = b""
 
 
 class StoredConversation(NamedTuple):
@@ -67,15 +78,65 @@ class Write(NamedTuple):
 
 
 def keep_statement(row: StoredStatement) -> Write:
-    return Write("INSERT OR IGNORE INTO statements VALUES (?,?,?,?,?,?,?,?,?,?,?)", tuple(row))
+    """A new one, or one that was lost."""
+    return Write(
+        f"""INSERT OR IGNORE INTO statements ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+            ON CONFLICT (id) DO UPDATE SET raw=excluded.raw, kind=excluded.kind, author=excluded.author,
+                target=excluded.target WHERE kind='{LOST}'""",
+        tuple(row),
+    )
+
+
+def keep_text(statement_id: bytes, text: str) -> Write:
+    """The text of a line that holds now, to be found by."""
+    return Write(
+        "INSERT OR REPLACE INTO words (rowid, text, id) VALUES (?,?,?)", (words_row(statement_id), text, statement_id)
+    )
+
+
+def erase(place: tuple[bytes, int, bytes], erased_by: bytes) -> tuple[Write, ...]:
+    """Take a statement (device, counter, id) back: its place stays, nothing of what it said."""
+    device, counter, statement_id = place
+    return (
+        Write(
+            f"UPDATE statements SET kind='{GONE}', raw=x'', target=x'', shown=1, erased_by=?"
+            " WHERE id=? AND device=? AND counter=?",
+            (erased_by, statement_id, device, counter),
+        ),
+        Write("DELETE FROM words WHERE rowid=?", (words_row(statement_id),)),
+    )
+
+
+def fill_place(
+    conversation: bytes, place: tuple[bytes, int, bytes], author: bytes, erased_by: bytes, *, own: bool, now_ms: int
+) -> Write:
+    """The place of a statement that was deleted before it came."""
+    device, counter, statement_id = place
+    return Write(
+        f"""INSERT OR IGNORE INTO statements ({_COLUMNS}, erased_by)
+            VALUES (?,?,?,?,0,x'',?,1,1,1,?,'{GONE}',?,x'',?)""",
+        (statement_id, conversation, device, counter, own, now_ms, author, erased_by),
+    )
+
+
+def keep_reader(statement_id: bytes, peer: bytes) -> Write:
+    return Write("INSERT OR IGNORE INTO readers VALUES (?,?)", (statement_id, peer))
+
+
+def lose_statement(statement_id: bytes) -> Write:
+    """Its bytes turned out to be damaged."""
+    return Write(f"UPDATE statements SET kind='{LOST}', raw=x'', target=x'' WHERE id=?", (statement_id,))
 
 
 def mark_shown(statement_id: bytes, depth: int) -> Write:
     return Write("UPDATE statements SET shown=1, depth=? WHERE id=?", (depth, statement_id))
 
 
-def keep_floor(conversation: bytes, device: bytes, floor: int) -> Write:
-    return Write("INSERT OR REPLACE INTO floors VALUES (?,?,?)", (conversation, device, floor))
+def keep_floor(conversation: bytes, device: bytes, floor: int, told: int | None = None) -> Write:
+    """`floor`: the first counter held; `told`: the first that was here once, which is what others hear. None: the same."""
+    return Write(
+        "INSERT OR REPLACE INTO floors VALUES (?,?,?,?)", (conversation, device, floor, floor if told is None else told)
+    )
 
 
 def keep_conversation(row: StoredConversation) -> Write:
@@ -119,7 +180,11 @@ class HistoryStore:
         """Held by a thread that works on the file: who was waiting for it may have been cancelled, the thread goes on."""
         self.moved_aside: Path | None = None
         """Where a damaged file went, when there was one."""
+        self.needs_scrub = False
+        """Whether something was deleted that may still stand on the disk."""
         try:
+            if path is not None and _condemned(path).exists():
+                raise sqlite3.DatabaseError("found damaged while it was used")
             self._db = self._open()
         except sqlite3.DatabaseError as error:
             if path is None:
@@ -129,8 +194,24 @@ class HistoryStore:
                     f"cannot open {path}: {error}", hint="Check the disk and the permissions, and try again."
                 ) from error
             self.moved_aside = _move_aside(path)
+            _condemned(path).unlink(missing_ok=True)
             log.warning("%s is damaged (%s); moved to %s and started anew", path, error, self.moved_aside.name)
             self._db = self._open()
+
+    @classmethod
+    def reading(cls, path: Path) -> "HistoryStore":
+        """A file that somebody else may be using: nothing is changed, nothing moved. Raises `sqlite3.Error`, or
+        `DamagedFile` for one that this program has not brought up to date yet."""
+        store = cls.__new__(cls)
+        store._path, store.lock, store.moved_aside, store.needs_scrub = path, threading.Lock(), None, False
+        store._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+        version = store._db.execute("PRAGMA user_version").fetchone()[0]
+        if version != SCHEMA_VERSION:
+            store._db.close()
+            raise DamagedFile(
+                f"{path} was written by another version of dhtchat", hint="Start dhtchat once, then try again."
+            )
+        return store
 
     def _open(self) -> sqlite3.Connection:
         if self._path is not None and not self._path.exists():
@@ -139,6 +220,7 @@ class HistoryStore:
         try:
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
+            db.execute("PRAGMA secure_delete=ON")
             if db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
                 raise sqlite3.DatabaseError("quick_check failed")
             self._migrate(db)
@@ -154,12 +236,17 @@ class HistoryStore:
                 f"{self._path} was written by a newer version of dhtchat",
                 hint="Use that version, or another --data-dir.",
             )
+        if version == SCHEMA_VERSION:
+            return
+        db.execute("BEGIN IMMEDIATE")
         for step in range(version + 1, SCHEMA_VERSION + 1):
-            db.execute("BEGIN IMMEDIATE")
-            for sql in MIGRATIONS[step]:
-                db.execute(sql)
-            db.execute(f"PRAGMA user_version={step}")
-            db.execute("COMMIT")
+            for change in MIGRATIONS[step]:
+                if isinstance(change, str):
+                    db.execute(change)
+                else:
+                    change(db)
+        db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        db.execute("COMMIT")
 
     def __enter__(self) -> Self:
         return self
@@ -170,7 +257,15 @@ class HistoryStore:
     def close(self) -> None:
         """Waits for a thread that still works on the file: SQLite does not survive being closed under it."""
         with self.lock:
+            if self.needs_scrub:
+                with contextlib.suppress(sqlite3.Error):
+                    self.scrub()
             self._db.close()
+
+    def condemn(self) -> None:
+        """Damage was found while the file was in use: the next one who opens it moves it aside."""
+        if self._path is not None:
+            _condemned(self._path).touch(mode=0o600)
 
     def commit(self, writes: Iterable[Write]) -> None:
         """All or nothing, on disk when this returns. Raises `sqlite3.Error` (disk full) with nothing written."""
@@ -180,6 +275,7 @@ class HistoryStore:
         try:
             for sql, values in writes:
                 self._db.execute(sql, values)
+                self.needs_scrub = self.needs_scrub or sql.startswith("DELETE FROM words")
             self._db.execute("COMMIT")
         except BaseException:
             # After a failed COMMIT (disk full) SQLite may have rolled back by itself already.
@@ -192,11 +288,16 @@ class HistoryStore:
         return [StoredConversation(i, bool(d), n, p, bool(m)) for i, d, n, p, m in rows]
 
     def floors(self, conversation: bytes) -> dict[bytes, int]:
-        """Per device the first counter we will ever have, where that is not 1."""
+        """Per device the first counter held, where that is not 1."""
         rows = self._db.execute(
             "SELECT device, floor FROM floors WHERE conversation=? ORDER BY device", (conversation,)
         )
         return dict(rows.fetchall())
+
+    def told_floors(self, conversation: bytes) -> dict[bytes, int]:
+        """Where others are told that it begins, for the same devices: what was too old to be kept was here once."""
+        rows = self._db.execute("SELECT device, floor, told FROM floors WHERE conversation=?", (conversation,))
+        return {device: told or floor for device, floor, told in rows}
 
     def people(self) -> list[StoredPerson]:
         rows = self._db.execute("SELECT name, peer, first_seen_s, ignored FROM people ORDER BY name")
@@ -218,14 +319,16 @@ class HistoryStore:
         return {bytes.fromhex(name): value.decode() for name, value in self.facts(_MAILED).items()}
 
     def by_ids(self, statement_ids: Iterable[bytes]) -> list[StoredStatement]:
-        """Those of these that are held."""
-        return [row for each in statement_ids for row in self._rows("WHERE id=?", (each,))]
+        """Those of these whose bytes are here."""
+        return [row for each in statement_ids for row in self._rows("WHERE id=? AND raw!=x''", (each,))]
 
     def written_to(self) -> list[bytes]:
-        """The people to whom we have said something in private, the latest last."""
+        """The people to whom we have said something in private, the latest last. That we have read what somebody said is
+        nothing said, and what we tell ourselves neither."""
         rows = self._db.execute(
             """SELECT peer FROM conversations JOIN statements ON statements.conversation = conversations.id
-               WHERE direct=1 AND own=1 GROUP BY peer ORDER BY MAX(received_at_ms), peer"""
+               WHERE direct=1 AND own=1 AND kind!='read' AND author!=peer
+               GROUP BY peer ORDER BY MAX(received_at_ms), peer"""
         )
         return [peer for (peer,) in rows]
 
@@ -240,19 +343,90 @@ class HistoryStore:
     def places(self, conversation: bytes) -> list[StoredPlace]:
         """Where every statement of a conversation stands, chain by chain, without its bytes."""
         rows = self._db.execute(
-            "SELECT id, device, counter, depth, shown FROM statements WHERE conversation=? ORDER BY device, counter",
+            "SELECT id, device, counter, depth, shown, kind, author FROM statements"
+            " WHERE conversation=? ORDER BY device, counter",
             (conversation,),
         )
-        return [StoredPlace(i, d, c, depth, bool(shown)) for i, d, c, depth, shown in rows]
+        authors: dict[bytes, bytes] = {}  # thousands of rows, a few authors
+        return [StoredPlace(i, d, c, depth, bool(s), k, authors.setdefault(a, a)) for i, d, c, depth, s, k, a in rows]
 
     def unshown(self, conversation: bytes) -> list[StoredStatement]:
         """What still waits for what it follows."""
-        return list(self._rows("WHERE conversation=? AND shown=0 ORDER BY depth, id", (conversation,)))
+        return list(self._rows("WHERE conversation=? AND shown=0 AND raw!=x'' ORDER BY depth, id", (conversation,)))
+
+    def operations(self, conversation: bytes) -> list[StoredStatement]:
+        """What was done to lines and is shown, in causal order."""
+        return list(
+            self._rows(
+                "WHERE conversation=? AND shown=1 AND kind IN ('edit', 'delete', 'react') ORDER BY depth, id",
+                (conversation,),
+            )
+        )
+
+    def last_topic(self, conversation: bytes) -> StoredStatement | None:
+        """The causally latest."""
+        rows = self._rows(
+            "WHERE conversation=? AND shown=1 AND kind='topic' ORDER BY depth DESC, id DESC LIMIT 1", (conversation,)
+        )
+        return next(rows, None)
+
+    def own_edits(self, line: bytes) -> list[StoredStatement]:
+        """One's own of a line, the newest first."""
+        return list(self._rows("WHERE target=? AND kind='edit' AND own=1 ORDER BY depth DESC, id", (line,)))
+
+    def by_id(self, statement_ids: Iterable[bytes]) -> dict[bytes, StoredStatement]:
+        """Those that are here."""
+        found = {}
+        for statement_id in statement_ids:
+            for row in self._rows("WHERE id=?", (statement_id,)):
+                found[row.id] = row
+        return found
+
+    def lines_like(self, first: bytes, last: bytes, count: int) -> list[StoredStatement]:
+        """Up to `count` shown lines, of whatever conversation, with `first` <= id <= `last`."""
+        return list(
+            self._rows("WHERE id BETWEEN ? AND ? AND kind='say' AND shown=1 ORDER BY id LIMIT ?", (first, last, count))
+        )
+
+    def last_lines(self, conversation: bytes, count: int, *, own: bool = False) -> list[StoredStatement]:
+        """The last `count` shown lines in causal order, or of one's own."""
+        rows = list(
+            self._rows(
+                f"WHERE conversation=? AND shown=1 AND kind='say' {'AND own=1' if own else ''}"
+                " ORDER BY depth DESC, id DESC LIMIT ?",
+                (conversation, count),
+            )
+        )
+        return rows[::-1]
+
+    def find_lines(self, conversation: bytes, query: str, count: int) -> list[StoredStatement]:
+        """The last `count` lines with all words of `query`, the last of which may be the beginning of one; causal order."""
+        words = [word.replace('"', '""') for word in query.replace("\0", " ").split()]
+        if not words:
+            return []
+        match = " ".join(f'"{word}"' for word in words) + "*"
+        rows = list(
+            self._rows(
+                "WHERE id IN (SELECT id FROM words WHERE words MATCH ?) AND conversation=? AND shown=1 AND kind='say'"
+                " ORDER BY depth DESC, id DESC LIMIT ?",
+                (match, conversation, count),
+            )
+        )
+        return rows[::-1]
+
+    def readers(self, statement_ids: Iterable[bytes]) -> dict[bytes, set[bytes]]:
+        """Per line the people who have read it, oneself included."""
+        found: dict[bytes, set[bytes]] = {}
+        for statement_id in statement_ids:
+            rows = self._db.execute("SELECT peer FROM readers WHERE id=?", (statement_id,))
+            found[statement_id] = {peer for (peer,) in rows}
+        return found
 
     def own_since(self, conversation: bytes, device: bytes, count: int) -> list[StoredStatement]:
-        """The last `count` of one device's statements in a conversation, oldest first."""
+        """The last `count` of one device's statements in a conversation that somebody else is to get, oldest first."""
         rows = self._rows(
-            "WHERE conversation=? AND device=? ORDER BY counter DESC LIMIT ?", (conversation, device, count)
+            f"WHERE conversation=? AND device=? AND kind NOT IN ('{GONE}', '{LOST}', 'read') ORDER BY counter DESC LIMIT ?",
+            (conversation, device, count),
         )
         return list(rows)[::-1]
 
@@ -266,47 +440,141 @@ class HistoryStore:
         return held
 
     def statements(self, conversation: bytes) -> list[StoredStatement]:
-        """All of a conversation, held back or shown, in causal order."""
-        return list(self._rows("WHERE conversation=? ORDER BY depth, id", (conversation,)))
+        """All of a conversation, held back or shown, in causal order; not those that are gone or lost."""
+        return list(self._rows("WHERE conversation=? AND raw!=x'' ORDER BY depth, id", (conversation,)))
 
     def last_statements(self, conversation: bytes, count: int) -> list[StoredStatement]:
-        """The last `count` shown ones in causal order."""
+        """The last `count` shown ones in causal order, but for `read`."""
         rows = list(
-            self._rows("WHERE conversation=? AND shown=1 ORDER BY depth DESC, id DESC LIMIT ?", (conversation, count))
+            self._rows(
+                "WHERE conversation=? AND shown=1 AND raw!=x'' AND kind!='read' ORDER BY depth DESC, id DESC LIMIT ?",
+                (conversation, count),
+            )
         )
         return rows[::-1]
 
     def chain_after(
         self, conversation: bytes, device: bytes, counter: int, upto: int, count: int
     ) -> list[StoredStatement]:
-        """Up to `count` statements of one chain with `counter` < their counter <= `upto`, oldest first."""
-        return list(
-            self._rows(
-                "WHERE conversation=? AND device=? AND counter>? AND counter<=? ORDER BY counter LIMIT ?",
-                (conversation, device, counter, upto, count),
-            )
+        """Up to `count` statements of one chain with `counter` < their counter <= `upto`, oldest first. In the place of one
+        that is gone stands the deletion; one whose deletion is not here any more is left out."""
+        rows = self._rows(
+            "WHERE conversation=? AND device=? AND counter>? AND counter<=? ORDER BY counter LIMIT ?",
+            (conversation, device, counter, upto, count),
         )
+        return [row for row in map(self._with_deletion, rows) if row.raw]
 
-    def newcomer_floors(self, conversation: bytes, count: int, since_ms: int) -> Mapping[bytes, int]:
-        """Per device the first counter a newcomer gets: of the last `count` statements, those received since.
+    def _with_deletion(self, row: StoredStatement) -> StoredStatement:
+        if row.kind != GONE:
+            return row
+        deletion = self._db.execute(
+            "SELECT raw FROM statements WHERE id = (SELECT erased_by FROM statements WHERE id=?)", (row.id,)
+        ).fetchone()
+        return row._replace(raw=deletion[0] if deletion else b"")
+
+    def received_ms(self, conversation: bytes, vector: Mapping[bytes, int]) -> int | None:
+        """When the newest of these statements (device, counter) came here."""
+        times = [
+            time_ms
+            for place in vector.items()
+            for (time_ms,) in self._db.execute(
+                "SELECT received_at_ms FROM statements WHERE conversation=? AND device=? AND counter=?",
+                (conversation, *place),
+            )
+        ]
+        return max(times, default=None)
+
+    def newcomer_floors(
+        self, conversation: bytes, count: int, since_ms: int, known_ms: int | None = None
+    ) -> Mapping[bytes, int]:
+        """Per device the first counter a newcomer gets: of what begins with the last `count` lines (or with the last of
+        four times as many statements), those received since; and, for who was here before, all that came after `known_ms`.
 
         What was dug out from before a floor does not count: there is a gap behind it.
         """
         rows = self._db.execute(
-            """SELECT device, MIN(counter) FROM (
-                   SELECT device, counter, received_at_ms FROM statements LEFT JOIN floors USING (conversation, device)
-                   WHERE conversation=? AND counter >= ifnull(floor, 1) ORDER BY depth DESC, id DESC LIMIT ?)
-               WHERE received_at_ms >= ? GROUP BY device""",
-            (conversation, count, since_ms),
+            """WITH kept AS (
+                   SELECT device, counter, depth, id, kind, received_at_ms
+                   FROM statements LEFT JOIN floors USING (conversation, device)
+                   WHERE conversation=? AND counter >= ifnull(floor, 1))
+               SELECT device, MIN(counter) FROM kept
+               WHERE received_at_ms > ? OR (received_at_ms >= ?
+                 AND (depth, id) >= (SELECT ifnull(max(depth), -1), ifnull(max(id), x'') FROM (
+                     SELECT depth, id FROM kept WHERE kind='say' ORDER BY depth DESC, id DESC LIMIT 1 OFFSET ?))
+                 AND (depth, id) >= (SELECT ifnull(max(depth), -1), ifnull(max(id), x'') FROM (
+                     SELECT depth, id FROM kept ORDER BY depth DESC, id DESC LIMIT 1 OFFSET ?)))
+               GROUP BY device""",
+            (conversation, NEVER_MS if known_ms is None else known_ms, since_ms, count - 1, 4 * count - 1),
         )
         return dict(rows.fetchall())
 
-    def _rows(self, condition: str, values: tuple[Any, ...]) -> Iterator[StoredStatement]:
-        columns = "id, conversation, device, counter, depth, raw, own, delayed, verified, shown, received_at_ms"
-        for row in self._db.execute(f"SELECT {columns} FROM statements {condition}", values):
-            own, delayed, verified, shown = map(bool, row[6:10])
-            yield StoredStatement._make((*row[:6], own, delayed, verified, shown, row[10]))
+    # --- what is not kept for ever ---
 
+    def expired(self, conversation: bytes, before_ms: int) -> dict[bytes, int]:
+        """Per device up to which counter everything was received before that time, and something is there."""
+        rows = self._db.execute(
+            """SELECT device, MIN(counter),
+                      ifnull(MIN(CASE WHEN received_at_ms >= ? OR shown=0 THEN counter END) - 1, MAX(counter))
+               FROM statements WHERE conversation=? GROUP BY device""",
+            (before_ms, conversation),
+        )
+        return {device: upto for device, first, upto in rows if first <= upto}
+
+    def forget(self, conversation: bytes, device: bytes, upto: int, told: int) -> list[bytes]:
+        """Drop one chain up to a counter, all that was known of it included, and say which ids. Its last statement leaves
+        its place, so that the chain can go on."""
+        last = self._db.execute(
+            "SELECT MAX(counter) FROM statements WHERE conversation=? AND device=?", (conversation, device)
+        ).fetchone()[0]
+        where = "conversation=? AND device=? AND counter<=?"
+        which = (conversation, device, upto)
+        ids = [row[0] for row in self._db.execute(f"SELECT id FROM statements WHERE {where}", which)]
+        writes = [Write("DELETE FROM words WHERE rowid=?", (words_row(each),)) for each in ids]
+        for table in ("receipts", "readers"):
+            writes += [Write(f"DELETE FROM {table} WHERE id=?", (each,)) for each in ids]
+        writes.append(Write(f"DELETE FROM statements WHERE {where} AND counter<?", (*which, last)))
+        writes.append(
+            Write(f"UPDATE statements SET kind='{GONE}', raw=x'', target=x'', erased_by=x'' WHERE {where}", which)
+        )
+        writes.append(keep_floor(conversation, device, min(upto + 1, last), told))
+        self.commit(writes)
+        return ids
+
+    def size_cut_ms(self, bytes_max: int) -> int:
+        """Statements received before this time are too many: what came since is at most `bytes_max` long."""
+        row = self._db.execute(
+            """SELECT ifnull(MAX(received_at_ms) + 1, 0) FROM (
+                   SELECT received_at_ms, SUM(length(raw) + ?) OVER (ORDER BY received_at_ms DESC, id) AS so_far
+                   FROM statements)
+               WHERE so_far > ?""",
+            (ROW_BYTES, bytes_max),
+        ).fetchone()
+        return int(row[0])
+
+    def scrub(self) -> None:
+        """Overwrite what was deleted wherever SQLite still keeps it: in the index of words and in the log."""
+        self.needs_scrub = False
+        self._db.execute("INSERT INTO words (words) VALUES ('optimize')")
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def shrink(self) -> None:
+        """Give room back to the disk. Needs as much as is kept."""
+        self._db.execute("VACUUM")
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _rows(self, condition: str, values: tuple[Any, ...]) -> Iterator[StoredStatement]:
+        for row in self._db.execute(f"SELECT {_COLUMNS} FROM statements {condition}", values):
+            own, delayed, verified, shown = map(bool, row[6:10])
+            yield StoredStatement._make((*row[:6], own, delayed, verified, shown, *row[10:]))
+
+
+_COLUMNS: Final = (
+    "id, conversation, device, counter, depth, raw, own, delayed, verified, shown, received_at_ms, kind, author, target"
+)
+NEVER_MS: Final = 2**62
+"""Later than anything."""
+ROW_BYTES: Final = 250
+"""What a statement takes on the disk beside its own bytes, about: keys twice over, indexes, its text once more."""
 
 _NOT_THE_FILES_FAULT = frozenset(
     {
@@ -328,6 +596,16 @@ def _primary_code(error: sqlite3.Error) -> int | None:
     """SQLite's result code without what extends it; None for an error that is ours or Python's."""
     code = getattr(error, "sqlite_errorcode", None)
     return None if code is None else code & 0xFF
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether the file itself is broken."""
+    return _primary_code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _condemned(path: Path) -> Path:
+    """Exists when damage was found while the file was in use."""
+    return path.with_name(f"{path.name}.condemned")
 
 
 def _move_aside(path: Path) -> Path:

@@ -25,7 +25,7 @@ from dhtchat.ids import Endpoint
 from dhtchat.limits import FRAME_BYTES_MAX, TLS_RECORD_BYTES
 from dhtchat.peer.framing import FrameCutter
 from dhtchat.peer.link_limits import LinkLimits
-from dhtchat.peer.messages import PeerMessage
+from dhtchat.peer.messages import Announce, PeerMessage
 from dhtchat.peer.session import (
     Answered,
     ClientSession,
@@ -104,6 +104,8 @@ class Link(asyncio.Protocol):
         self.dialled = isinstance(session, ClientSession)
         self.made_at = 0.0
         """When it opened, by the monotonic clock."""
+        self.talked_at = 0.0
+        """When something was last said over it, either way; that somebody is still there does not count."""
         self.admitted = False
         """Whether the pool took it in: from then on it is the pool's, and not that of the task that made it."""
         self._confirmed = False
@@ -165,14 +167,20 @@ class Link(asyncio.Protocol):
             await self._room.wait()
         if not self.alive:
             raise LinkLost(f"the link to {self.author.name} is down: {self.ended}")
+        self._note_talk(message)
         self._put(self._session.say(message))
 
     def send_soon(self, message: PeerMessage) -> bool:
         """Queue a small message unless the link is down or too much is queued; says whether it did."""
         if not self.alive or self._queue_bytes > self._limits.link_queue_bytes_max:
             return False
+        self._note_talk(message)
         self._put(self._session.say(message))
         return True
+
+    def _note_talk(self, message: PeerMessage) -> None:
+        if not isinstance(message, Announce):
+            self.talked_at = self._runtime.clock.monotonic()
 
     async def check(self, timeout_s: float) -> bool:
         """Ping now. Without an answer in time the link is dropped. For those who have a reason to doubt it: the machine
@@ -372,6 +380,7 @@ class Link(asyncio.Protocol):
             self._news.wake()
         match outcome:
             case Heard(message):
+                self._note_talk(message)
                 self._inbox.append((message, len(message_bytes)))
                 self._inbox_bytes += len(message_bytes)
             case Reply(wire):
@@ -396,7 +405,7 @@ class Link(asyncio.Protocol):
                 pass
 
     def _let_in(self, session: ServerSession, now: float) -> None:
-        self.made_at = now
+        self.made_at = self.talked_at = now
         refusal = self._admit(self)
         if refusal is None:
             self.admitted = True
@@ -408,7 +417,7 @@ class Link(asyncio.Protocol):
             self._hang_up()
 
     def _open(self, wire: bytes, now: float) -> None:
-        self.made_at = now
+        self.made_at = self.talked_at = now
         refusal = self._admit(self)
         if refusal is None:
             self.admitted = True

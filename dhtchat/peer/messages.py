@@ -106,12 +106,13 @@ class DeviceCounter(msgspec.Struct, frozen=True, array_like=True, forbid_unknown
 class Have(PeerMessage, frozen=True, tag="have"):
     """What the sender has of a conversation, without gaps. Devices not named: nothing.
 
-    `answer`: the other side is asked to say its own `Have` in turn.
+    `answer`: the other side is asked to say its own `Have` in turn. `lines`: and to send what lacks here.
     """
 
     conversation: Key
     devices: Annotated[list[DeviceCounter], Meta(max_length=SYNC_DEVICES_MAX)]
     answer: bool
+    lines: bool = True
 
 
 class Lines(PeerMessage, frozen=True, tag="lines"):

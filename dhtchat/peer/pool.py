@@ -55,7 +55,7 @@ class LinkHandler(Protocol):
 
     async def link_down(self, link: Link, reason: str) -> None:
         """Exactly once for each `link_up`, after the last `received`. `reason`: the word of the Bye, theirs or ours
-        (`leaving`, `duplicate`), or a text."""
+        (`leaving`, `duplicate`, `idle`), or a text."""
 
     async def received(self, link: Link, message: PeerMessage) -> None:
         """In order. Slow is fine: the other side is made to wait."""

@@ -1,20 +1,25 @@
-"""What was said: a message is signed by the device it was typed on and names what its author had seen.
+"""What was said, and what was done to what was said: signed by the device it was typed on, naming what its author had seen.
 
 Each (device, conversation) pair has a chain: `counter` from 1, `previous` the id of the message before. `parents` are
 the heads of the conversation as the author saw it. Times are shown, never used to order.
 """
 
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar, Final, NamedTuple
 
 import msgspec
 from msgspec import Meta
 
 from dhtchat.crypto.identity import SigningKey
 from dhtchat.errors import MalformedRecord
-from dhtchat.ids import MESSAGE_ID_BYTES, MessageId, PeerId, is_folded_name, labelled_hash
+from dhtchat.ids import MESSAGE_ID_BYTES, DeviceId, MessageId, PeerId, is_folded_name, labelled_hash
 from dhtchat.limits import (
+    DELETED_PLACES_MAX,
+    EMOJI_BYTES_MAX,
+    EMOJI_CHARACTERS_MAX,
     NAME_CHARACTERS_MAX,
     PARENTS_MAX,
+    READ_IDS_MAX,
+    REVISIONS_MAX,
     TEXT_BYTES_MAX,
     TEXT_CHARACTERS_MAX,
     TOPIC_BYTES_MAX,
@@ -23,22 +28,78 @@ from dhtchat.limits import (
 from dhtchat.records.device import CERTIFICATE_BYTES_MAX, Author, open_certificate
 from dhtchat.records.envelope import Body, Key, Signed, decode_body, open_signed, peek_digest, peek_envelope, sign_body
 
-MESSAGE_BYTES_MAX: Final = TEXT_BYTES_MAX + CERTIFICATE_BYTES_MAX + 365
-"""The longest text, the certificate, and 365 bytes of parents, other fields and envelope; pinned by
+MESSAGE_BYTES_MAX: Final = TEXT_BYTES_MAX + CERTIFICATE_BYTES_MAX + 401
+"""The longest text, the certificate, and 401 bytes of an edit's target, parents, other fields and envelope; pinned by
 tests/records/test_sizes.py."""
 
 Id = Annotated[bytes, Meta(min_length=MESSAGE_ID_BYTES, max_length=MESSAGE_ID_BYTES)]
+Text = Annotated[str, Meta(min_length=1, max_length=TEXT_CHARACTERS_MAX)]
+Counter = Annotated[int, Meta(ge=1, le=2**62)]
+PassesOver = Annotated[int, Meta(ge=0, le=2**62)]
+Revision = Annotated[int, Meta(ge=1, le=REVISIONS_MAX)]
+"""Of edits, and of reactions: one more than the highest that its author had seen. The highest counts, ties by id."""
 
 
 class Say(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="say"):
-    """A line of talk. `action` is `/me`."""
+    """A line of talk. `action` is `/me`; `reply_to` the line it answers, or empty."""
 
-    text: Annotated[str, Meta(min_length=1, max_length=TEXT_CHARACTERS_MAX)]
+    text: Text
     action: bool = False
+    reply_to: Annotated[bytes, Meta(max_length=MESSAGE_ID_BYTES)] = b""
 
     def __post_init__(self) -> None:
-        if len(self.text.encode()) > TEXT_BYTES_MAX:
-            raise ValueError("the text is too long")
+        _check_text(self.text)
+        if len(self.reply_to) not in (0, MESSAGE_ID_BYTES):
+            raise ValueError("a reply names the id of a line")
+
+
+class Edit(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="edit"):
+    """Another text for a line of the same person."""
+
+    target: Id
+    revision: Revision
+    text: Text
+
+    def __post_init__(self) -> None:
+        _check_text(self.text)
+
+
+class Place(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Where a statement stands: its counter in the chain of a device of the same person, named by its certificate; empty
+    for the device that signs. `passes_over`: as it said itself, because what comes after it still has to wait as it would."""
+
+    id: Id
+    counter: Counter
+    certificate: Annotated[bytes, Meta(max_length=CERTIFICATE_BYTES_MAX)] = b""
+    passes_over: PassesOver = 0
+
+    def __post_init__(self) -> None:
+        _check_passes_over(self.passes_over, self.counter)
+
+
+class Delete(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="delete"):
+    """Takes back a line, the first place, and its edits. Who has this needs them no more: it fills their places."""
+
+    places: Annotated[list[Place], Meta(min_length=1, max_length=DELETED_PLACES_MAX)]
+
+
+class React(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="react"):
+    """A person's reaction to a line, or with `on` false that it is taken back."""
+
+    target: Id
+    revision: Revision
+    emoji: Annotated[str, Meta(min_length=1, max_length=EMOJI_CHARACTERS_MAX)]
+    on: bool = True
+
+    def __post_init__(self) -> None:
+        if len(self.emoji.encode()) > EMOJI_BYTES_MAX:
+            raise ValueError("the reaction is too long")
+
+
+class Read(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="read"):
+    """Lines of others that the person has had before their eyes."""
+
+    ids: Annotated[list[Id], Meta(min_length=1, max_length=READ_IDS_MAX)]
 
 
 class SetTopic(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="topic"):
@@ -51,7 +112,17 @@ class SetTopic(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
             raise ValueError("the topic is too long")
 
 
-Content = Say | SetTopic
+Content = Say | SetTopic | Edit | Delete | React | Read
+
+
+def _check_text(text: str) -> None:
+    if len(text.encode()) > TEXT_BYTES_MAX:
+        raise ValueError("the text is too long")
+
+
+def _check_passes_over(passes_over: int, counter: int) -> None:
+    if passes_over >= counter:
+        raise ValueError("a message passes over what is before it in its chain")
 
 
 class Message(Body, frozen=True):
@@ -64,29 +135,42 @@ class Message(Body, frozen=True):
     target: Key
     recipient: Annotated[str, Meta(max_length=NAME_CHARACTERS_MAX)]
     """The recipient's name as the author knows it, so that the author's other devices can show it; empty in a room."""
-    counter: Annotated[int, Meta(ge=1, le=2**62)]
+    counter: Counter
     previous: Annotated[bytes, Meta(max_length=MESSAGE_ID_BYTES)]
     parents: Annotated[list[Id], Meta(max_length=PARENTS_MAX)]
     sent_at_ms: Annotated[int, Meta(ge=0, le=253_402_300_799_999)]
     """The author's clock, Unix milliseconds, up to the end of year 9999: the last that RFC 3339 can show."""
     content: Content
+    passes_over: PassesOver = 0
+    """How many statements directly before it in its chain nobody need wait for: they are `read`, or taken back by it."""
 
     def __post_init__(self) -> None:
+        _check_passes_over(self.passes_over, self.counter)
         if len(self.previous) != (0 if self.counter == 1 else MESSAGE_ID_BYTES):
             raise ValueError("a message names the one before it, and the first names none")
         if is_folded_name(self.recipient) is not self.direct:
             raise ValueError("a private message names its recipient, and only a private one")
 
 
+class Taken(NamedTuple):
+    """A place that a deletion takes back; that the device is its author's has been checked."""
+
+    device: DeviceId
+    counter: int
+    id: MessageId
+    passes_over: int = 0
+
+
 class Statement:
     """A verified message with its author: what the rest of the program works on."""
 
-    __slots__ = ("author", "body", "conversation", "id", "raw")
+    __slots__ = ("author", "body", "conversation", "id", "raw", "takes_back")
 
-    def __init__(self, signed: Signed[Message], author: Author) -> None:
+    def __init__(self, signed: Signed[Message], author: Author, takes_back: tuple[Taken, ...] = ()) -> None:
         self.raw = signed.raw
         self.body = signed.body
         self.author = author
+        self.takes_back = takes_back
         self.id = message_id_of(signed)
         self.conversation = (
             direct_conversation(author.peer, PeerId(signed.body.target)) if signed.body.direct else signed.body.target
@@ -101,10 +185,49 @@ def peek_message_id(raw: bytes) -> MessageId:
     return MessageId(peek_digest(raw)[:MESSAGE_ID_BYTES])
 
 
+def peek_message(raw: bytes) -> Message:
+    """What is in a message, without checking it again: for those we have checked and kept. Raises `MalformedRecord`."""
+    return decode_body(peek_envelope(raw).body, Message)
+
+
 def peek_parents(raw: bytes) -> list[bytes]:
-    """What a message names, without checking it again: for those we have checked and kept. Raises `MalformedRecord`."""
-    body: Message = decode_body(peek_envelope(raw).body, Message)
-    return list(body.parents)
+    """What a message names, the same way."""
+    return list(peek_message(raw).parents)
+
+
+def peek_author(raw: bytes) -> PeerId:
+    """Whose it is, the same way."""
+    return PeerId(peek_envelope(peek_message(raw).certificate).key)
+
+
+KINDS: Final[dict[type, str]] = {
+    Say: "say",
+    SetTopic: "topic",
+    Edit: "edit",
+    Delete: "delete",
+    React: "react",
+    Read: "read",
+}
+
+
+def kind_of(content: Content) -> str:
+    """The tag that the content has on the wire."""
+    return KINDS[type(content)]
+
+
+def target_of(content: Content) -> bytes:
+    """The line that an operation is about, empty for what is none."""
+    match content:
+        case Edit(target=target) | React(target=target):
+            return target
+        case Delete(places=places):
+            return places[0].id
+    return b""
+
+
+def content_text(content: Content) -> str:
+    """The text of a line, empty for what is none."""
+    return content.text if isinstance(content, Say) else ""
 
 
 def peek_sent_at_s(raw: bytes) -> float:
@@ -124,7 +247,7 @@ def direct_conversation(a: PeerId, b: PeerId) -> bytes:
 
 def sign_statement(message: Message, device: SigningKey, author: Author, network_id: bytes) -> Statement:
     """`message.certificate` must be `author`'s for `device`."""
-    return Statement(sign_body(message, device, network_id), author)
+    return Statement(sign_body(message, device, network_id), author, _taken_back(message, author, network_id))
 
 
 def open_statement(raw: bytes, network_id: bytes) -> Statement:
@@ -135,4 +258,22 @@ def open_statement(raw: bytes, network_id: bytes) -> Statement:
         raise MalformedRecord("a message carries the certificate of another device")
     if signed.body.direct and isinstance(signed.body.content, SetTopic):
         raise MalformedRecord("a private talk has no topic")
-    return Statement(signed, author)
+    return Statement(signed, author, _taken_back(signed.body, author, network_id))
+
+
+def _taken_back(message: Message, author: Author, network_id: bytes) -> tuple[Taken, ...]:
+    """Only the author deletes: every place is in a chain of one of their devices."""
+    if not isinstance(message.content, Delete):
+        return ()
+    taken = []
+    for place in message.content.places:
+        device = author.device
+        if place.certificate:
+            owner = open_certificate(place.certificate, network_id)
+            if owner.peer != author.peer:
+                raise MalformedRecord("somebody deletes what is not theirs")
+            device = owner.device
+        if device == author.device and place.counter >= message.counter:
+            raise MalformedRecord("a deletion of what was not said before it")
+        taken.append(Taken(device, place.counter, MessageId(place.id), place.passes_over))
+    return tuple(taken)

@@ -13,6 +13,7 @@ import pytest
 
 from dhtchat.app import journal as journal_module
 from dhtchat.app.journal import Journal
+from dhtchat.errors import DamagedFile
 from dhtchat.history.store import HistoryStore, Write, keep_fact
 from dhtchat.runtime import RealClock, RealNetwork, Runtime
 
@@ -274,3 +275,52 @@ async def test_a_history_is_not_closed_under_a_thread_that_writes_it(tmp_path: P
     assert not closing.done(), "closed while a thread is at work"
     leave.set()
     await closing
+
+
+async def test_a_disk_that_refuses_makes_people_wait_and_not_memory_grow(
+    journal: Journal, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Above a bound nothing more is taken, until the disk works again; what was taken is all written."""
+    monkeypatch.setattr(journal_module, "JOURNAL_WRITES_MAX", 10)
+    disk.refusals = 10**9
+    for number in range(6):
+        journal.write(fact(str(number)))
+    await until(lambda: disk.tries > 2)
+    assert journal.has_room, "those in the commit that is being tried count, too"
+    for number in range(6, 10):
+        journal.write(fact(str(number)))
+    assert not journal.has_room
+    waiting = asyncio.create_task(journal.room())
+    tries = disk.tries
+    await until(lambda: disk.tries > tries + 3)
+    assert not waiting.done()
+    disk.refusals = 0
+    await asyncio.wait_for(waiting, 5)
+    await journal.flush()
+    assert journal.has_room
+    assert all(disk.has(str(number)) for number in range(10))
+
+
+async def test_a_broken_file_ends_all_waiting_in_words(
+    journal: Journal, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is acknowledged, nobody waits for ever, and it is said once."""
+    told: list[DamagedFile] = []
+    journal.on_damage = told.append
+
+    def broken(writes: Iterable[Write]) -> None:
+        error = sqlite3.DatabaseError("database disk image is malformed")
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise error
+
+    monkeypatch.setattr(disk, "commit", broken)
+    acknowledged: list[int] = []
+    journal.write(fact("lost"))
+    journal.after(lambda: acknowledged.append(1))
+    for _ in range(2):
+        with pytest.raises(DamagedFile):
+            await asyncio.wait_for(journal.flush(), 5)
+    with pytest.raises(DamagedFile):
+        await journal.read(disk.fact, "lost")
+    assert acknowledged == []
+    assert len(told) == 1

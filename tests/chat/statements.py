@@ -33,10 +33,17 @@ class Speaker:
     def say(self, text: str = "hello", *, parents: Iterable[bytes | Statement] = (), room: bytes = ROOM) -> Statement:
         return self.state(Say(text), parents=parents, room=room)
 
-    def state(self, content: Content, *, parents: Iterable[bytes | Statement] = (), room: bytes = ROOM) -> Statement:
+    def state(
+        self,
+        content: Content,
+        *,
+        parents: Iterable[bytes | Statement] = (),
+        room: bytes = ROOM,
+        passes_over: int = 0,
+    ) -> Statement:
         self.counter += 1
         previous = self.last.id if self.last is not None else b""
-        self.last = self.place(self.counter, previous, parents, content=content, room=room)
+        self.last = self.place(self.counter, previous, parents, content=content, room=room, passes_over=passes_over)
         return self.last
 
     def place(
@@ -47,10 +54,11 @@ class Speaker:
         *,
         content: Content = Say("hello"),  # noqa: B008  (frozen)
         room: bytes = ROOM,
+        passes_over: int = 0,
     ) -> Statement:
         """A statement anywhere, as only a liar or a careful test would sign it."""
         ids = [parent.id if isinstance(parent, Statement) else parent for parent in parents]
-        message = Message(self.certificate, False, room, "", counter, previous, ids, NOW_S * 1000, content)
+        message = Message(self.certificate, False, room, "", counter, previous, ids, NOW_S * 1000, content, passes_over)
         return sign_statement(message, self.key, self.author, NETWORK)
 
     def chain(self, length: int) -> list[Statement]:

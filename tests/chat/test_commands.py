@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from dhtchat.chat.commands import COMMANDS, find_command, help_lines, parse_line
 from dhtchat.chat.intents import (
     ChangeTopic,
+    DeleteLine,
+    EditLine,
     Ignore,
     Intent,
     JoinRoom,
@@ -17,7 +19,10 @@ from dhtchat.chat.intents import (
     OpenQuery,
     PartRoom,
     Quit,
+    ReactTo,
+    ReplyTo,
     SayTo,
+    Search,
     SetAway,
     ShowHelp,
     ShowHistory,
@@ -38,8 +43,9 @@ from tests.chat.hostile import any_text, objections
 
 CONTRACT = """
 /join #room [topic] · /part [#room] · /msg NAME text · /query NAME · /me text · /rooms [prefix] ·
-/users [prefix] [--all] · /names [#room] · /whois NAME · /topic [text] · /history [N] · /away [text] · /back ·
-/ignore NAME · /unignore NAME · /mute [TARGET] · /switch TARGET · /status · /help [command] · /quit
+/users [prefix] [--all] · /names [#room] · /whois NAME · /topic [text] · /history [N] · /search text · /away [text] · /back ·
+/ignore NAME · /unignore NAME · /mute [TARGET] · /switch TARGET · /status · /help [command] · /quit ·
+/reply ID text · /edit ID text · /delete ID · /react ID emoji
 """
 """contract.md, "Line mode", without what later issues add."""
 
@@ -95,6 +101,12 @@ CONTRACT = """
         ("/help /list", ShowHelp("rooms")),
         ("/quit", Quit()),
         ("/exit", Quit()),
+        ("/search two words", Search("two words")),
+        ("/reply -1 me, too", ReplyTo("-1", "me, too")),
+        ("/r 3fa2 two\nlines", ReplyTo("3fa2", "two\nlines")),
+        ("/edit 3fa2  indented", EditLine("3fa2", "indented")),
+        ("/delete -2", DeleteLine("-2")),
+        ("/react -1 👍", ReactTo("-1", "👍")),
         ("", None),
         ("\n", None),
         ("  \t ", None),
@@ -116,6 +128,13 @@ def test_the_table_has_the_commands_of_the_contract() -> None:
         ("/msg bob", "/msg needs a text behind the name", "Usage: /msg NAME text"),
         ("/msg bob   ", "/msg needs a text behind the name", "Usage: /msg NAME text"),
         ("/me", "/me needs a text", "Usage: /me text"),
+        ("/search", "/search needs words", "Usage: /search text"),
+        ("/reply", "/reply needs the id of a line, or -1 for the latest, and a text", "Usage: /reply ID text"),
+        ("/reply -1", "/reply needs a text behind the id", "Usage: /reply ID text"),
+        ("/edit -1", "/edit needs the new text behind the id", "Usage: /edit ID text"),
+        ("/delete", "/delete needs the id of a line, or -1 for the latest of yours", "Usage: /delete ID"),
+        ("/react -1", "/react needs an emoji behind the id", "Usage: /react ID emoji"),
+        ("/react -1 👍 👎", "/react does not take '👎'", "Usage: /react ID emoji"),
         ("/whois", "/whois needs a name", "Usage: /whois NAME"),
         ("/whois bob carol", "/whois does not take 'carol'", "Usage: /whois NAME"),
         ("/back now", "/back does not take 'now'", "Usage: /back"),

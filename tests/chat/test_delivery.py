@@ -132,3 +132,11 @@ def test_of_private_lines_alone_the_oldest_goes(outbox: Outbox) -> None:
     for number in range(OUTBOX_ENTRIES_MAX + 2):
         outbox.add(an_id(number), TALK, number + 1, [BOB], direct=True)
     assert outbox.lacking()[BOB] == [an_id(number) for number in range(2, OUTBOX_ENTRIES_MAX + 2)]
+
+
+def test_what_was_deleted_is_owed_to_nobody(outbox: Outbox) -> None:
+    outbox.add(LINE, TALK, 1, [BOB], direct=True)
+    outbox.add(an_id(2), TALK, 2, [BOB], direct=True)
+    outbox.drop([LINE, an_id(3)])
+    assert outbox.lacking() == {BOB: [an_id(2)]}
+    assert outbox.on_committed([LINE], BOB) == ([], [])

@@ -1,17 +1,26 @@
 """Two members compare and send what lacks: all converge, in pages that fit a frame, and nothing is sent for nothing."""
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import pytest
 
-from dhtchat.chat.sync import Plan, Range, cut_end, cut_page, cut_vector, plan
+from dhtchat.app.talks import Talks
+from dhtchat.chat.sync import CatchUp, Plan, Range, cut_end, cut_page, cut_vector, plan
 from dhtchat.chat.timeline import Fate, Offered, Timeline
 from dhtchat.history.store import HistoryStore, StoredStatement, keep_floor, keep_statement, mark_shown
 from dhtchat.ids import DeviceId
-from dhtchat.limits import HELD_WAIT_S, SYNC_DEVICES_MAX, SYNC_PAGE_BYTES_MAX, SYNC_PAGE_STATEMENTS_MAX
+from dhtchat.limits import (
+    HELD_WAIT_S,
+    SYNC_DEVICES_MAX,
+    SYNC_PAGE_BYTES_MAX,
+    SYNC_PAGE_STATEMENTS_MAX,
+    SYNC_SOURCES_MAX,
+    SYNC_TURN_S,
+)
 from dhtchat.records.message import MESSAGE_BYTES_MAX, Say, Statement, open_statement, sign_statement
 from tests.chat.statements import NETWORK, ROOM, Speaker, speakers
 
@@ -452,3 +461,75 @@ def test_the_same_bytes_are_sent_whoever_sends_them(rng: random.Random) -> None:
     assert carol.shown[0].raw == line.raw
     again = sign_statement(line.body, alice.voice.key, alice.voice.author, NETWORK)
     assert carol.take(again).fate is Fate.KNOWN
+
+
+def test_a_deletion_in_the_place_of_a_line_says_nothing_of_its_own_parents(rng: random.Random) -> None:
+    """It comes early there: what it follows is on the next pages, and nobody must be told that it never comes."""
+    alice, bob = speakers(2, rng)
+    early, late = alice.say(parents=[b"e" * 16]), bob.say(parents=[b"l" * 16])
+
+    def row(statement: Statement, kind: str) -> StoredStatement:
+        place = statement.id, ROOM, statement.author.device, statement.body.counter
+        return StoredStatement(*place, 1, statement.raw, False, True, True, True, 0, kind)
+
+    rows = [row(early, "say"), row(late, "gone")]
+    assert Talks._absent_parents(cast(Talks, None), rows, frozenset()) == [b"e" * 16]
+
+
+# --- catching up from several members ---------------------------------------------------------------------------------
+
+
+def test_pages_come_from_one_after_the_other_until_nothing_lacks(rng: random.Random) -> None:
+    """The issue: "ranges fetched from several members". Whatever each of them holds, all of it arrives, one page is asked for
+    at a time, and the work is shared."""
+    for _ in range(30):
+        devices = [DeviceId(rng.randbytes(32)) for _ in range(4)]
+        everything = {device: rng.randint(20, 60) for device in devices}
+        sources = {name: {d: rng.randint(0, upto) for d, upto in everything.items()} for name in "abcd"}
+        sources[rng.choice("abcd")] = dict(everything)
+        mine = dict.fromkeys(devices, 0)
+        catch_up: CatchUp[str] = CatchUp()
+        for name, theirs in sources.items():
+            catch_up.heard(name, theirs, mine)
+        sent: Counter[str] = Counter()
+        asked = next(name for name in rng.sample("abcd", 4) if catch_up.ask(name, 0.0))
+        assert not any(catch_up.ask(name, 1.0) for name in "abcd" if name != asked)
+        source: str | None = asked
+        while source is not None:
+            before = dict(mine)
+            for device, upto in sources[source].items():
+                mine[device] = max(mine[device], min(upto, mine[device] + 5))
+            sent[source] += 1
+            catch_up.on_page(source, news=mine != before)
+            source = catch_up.next_source(mine)
+            assert source is None or catch_up.ask(source, 2.0)
+        assert mine == everything
+        assert sum(sent.values()) <= 4 + sum(-(-upto // 5) for upto in everything.values())
+        assert max(sent.values()) < sum(sent.values()), "one carried it all"
+
+
+def test_who_does_not_send_its_page_loses_its_turn() -> None:
+    catch_up: CatchUp[str] = CatchUp()
+    catch_up.heard("silent", {ALICE: 9}, {})
+    catch_up.heard("willing", {ALICE: 7}, {})
+    assert catch_up.ask("silent", 0.0)
+    assert catch_up.next_source({}) is None
+    assert not catch_up.ask("willing", SYNC_TURN_S - 0.1)
+    assert catch_up.ask("willing", SYNC_TURN_S)
+    catch_up.on_page("willing", news=True)
+    assert catch_up.missing("silent", {ALICE: 7}) == 2
+    assert catch_up.next_source({ALICE: 7}) == "silent"
+    catch_up.drop("silent")
+    assert catch_up.next_source({ALICE: 7}) is None
+
+
+def test_who_has_nothing_for_us_is_not_asked_and_the_memory_is_bounded() -> None:
+    catch_up: CatchUp[int] = CatchUp()
+    catch_up.heard(1, {ALICE: 3}, {ALICE: 3})
+    assert catch_up.next_source({ALICE: 3}) is None
+    for source in range(2 * SYNC_SOURCES_MAX):
+        catch_up.heard(source, {ALICE: 5}, {})
+    assert len(catch_up._ahead) == SYNC_SOURCES_MAX
+    for source in range(SYNC_SOURCES_MAX):
+        catch_up.on_page(source, news=False)
+    assert catch_up.next_source({}) is None

@@ -17,7 +17,7 @@ from dhtchat.history.store import (
 )
 from dhtchat.ids import DeviceId, MessageId
 from dhtchat.limits import ABSENT_PARENTS_MAX, HELD_MESSAGES_MAX, HELD_WAIT_S, PARENTS_MAX
-from dhtchat.records.message import Statement, open_statement
+from dhtchat.records.message import Delete, Place, Read, Say, Statement, kind_of, open_statement
 from tests.chat.statements import NETWORK, ROOM, Speaker, followed_by, random_history, speakers
 
 ROUNDS = 30
@@ -557,6 +557,66 @@ def test_a_line_names_at_most_its_bound_of_parents_the_deepest_first(rng: random
     assert previous not in parents
 
 
+# --- what nobody waits for ---------------------------------------------------------------------------------------------
+
+
+def test_a_line_passes_over_what_was_only_read_and_over_nothing_else(rng: random.Random) -> None:
+    """`read` goes to no mailbox: a line from there after two of them does not wait for what will not come."""
+    alice, bob = speakers(2, rng)
+    first = alice.say()
+    reads = [alice.state(Read([b"r" * 16])) for _ in range(2)]
+    third = alice.state(Say("third"), passes_over=2)
+    fourth = alice.say("fourth")
+    timeline = Timeline(ROOM)
+    assert shown_by(timeline, [third, fourth]) == []
+    assert shown_by(timeline, [first]) == [first, third, fourth]
+    assert timeline.vector() == {alice.device: 1}
+    assert shown_by(timeline, reads) == reads
+    assert timeline.vector() == {alice.device: 5}
+    lone = bob.place(4, b"p" * 16, passes_over=1)
+    assert shown_by(timeline, [lone, bob.say()]) == [bob.last]
+    assert timeline.waiting == 1
+
+
+def test_what_the_next_line_passes_over(rng: random.Random, disk: "Disk") -> None:
+    """The reads right before it, and of those what it deletes: the same after a restart."""
+    alice = Speaker("alice", rng)
+    timeline = Timeline(ROOM)
+    for content, expected in (
+        (Say("one"), 0),
+        (Read([b"r" * 16]), 1),
+        (Read([b"r" * 16]), 2),
+        (Say("four"), 0),
+        (Read([b"r" * 16]), 1),
+        (Delete([Place(b"f" * 16, 4)]), 0),
+    ):
+        disk.offer(timeline, alice.state(content))
+        for each in (timeline, disk.load()):
+            assert each.next_passes_over(alice.device) == expected
+        if alice.counter == 5:
+            assert timeline.next_passes_over(alice.device, [4]) == 4
+            assert timeline.next_passes_over(alice.device, [1]) == 1
+    timeline.forget(alice.device, 7)
+    assert timeline.next_passes_over(alice.device, [6]) == 1
+
+
+def test_what_was_only_read_is_no_head_and_what_it_follows_stays_one(rng: random.Random, disk: "Disk") -> None:
+    """So that nobody names it, and waits for it who can have the rest from a mailbox only."""
+    alice, bob, stranger = speakers(3, rng)
+    line = alice.say()
+    read = bob.state(Read([line.id]), parents=[line])
+    reply = bob.state(Say("reply"), parents=[line], passes_over=1)
+    timeline = Timeline(ROOM)
+    for one in (line, read):
+        disk.offer(timeline, one)
+        for each in (timeline, disk.load()):
+            assert each.next_place(stranger.device) == (1, b"", [line.id])
+            assert each.next_place(alice.device) == (2, line.id, [])
+    assert timeline.next_place(bob.device) == (2, read.id, [line.id])
+    disk.offer(timeline, reply)
+    assert timeline.next_place(stranger.device) == disk.load().next_place(stranger.device) == (1, b"", [reply.id])
+
+
 # --- on disk ----------------------------------------------------------------------------------------------------------
 
 
@@ -572,7 +632,8 @@ class Disk:
         if offered.fate is Fate.NEW:
             visible = any(item.statement.id == statement.id for item in offered.shown)
             place = (statement.author.device, statement.body.counter, offered.depth)
-            row = StoredStatement(statement.id, ROOM, *place, statement.raw, False, False, True, visible, 0)
+            kind = kind_of(statement.body.content)
+            row = StoredStatement(statement.id, ROOM, *place, statement.raw, False, False, True, visible, 0, kind)
             writes.append(keep_statement(row))
         self.show(offered.shown, writes)
 
@@ -585,7 +646,8 @@ class Disk:
             timeline.restore_chain(DeviceId(device), floor)
         for place in self.store.places(ROOM):
             device, statement_id = DeviceId(place.device), MessageId(place.id)
-            timeline.restore_place(device, place.counter, statement_id, place.depth, shown=place.shown)
+            is_read = place.kind == "read"
+            timeline.restore_place(device, place.counter, statement_id, place.depth, shown=place.shown, is_read=is_read)
         for row in self.store.last_statements(ROOM, recent):
             timeline.restore_recent(open_statement(row.raw, NETWORK))
         for row in self.store.unshown(ROOM):
@@ -673,3 +735,97 @@ def test_a_late_parent_is_no_head_after_a_restart_either(rng: random.Random, dis
         disk.offer(timeline, one, HELD_WAIT_S)
     assert timeline.next_place(stranger.device) == (1, b"", [reply.id])
     assert state_of(disk.load(), stranger) == state_of(timeline, stranger)
+
+
+# --- what was deleted, lost, and too old to be kept ---------------------------------------------------------------------
+
+
+def test_places_of_what_was_deleted_hold_nothing_up(rng: random.Random) -> None:
+    """Some lines never come, because their author deleted them: whatever the order, all others are shown, causes first."""
+    for _ in range(ROUNDS):
+        said = random_history(speakers(4, rng), 50, rng)
+        deleted = set(rng.sample(said, 12))
+        arrivals: list[Statement] = rng.sample(said, len(said))
+        timeline = Timeline(ROOM)
+        shown: list[Statement] = []
+        for one in arrivals:
+            if one in deleted:
+                items = timeline.fill(one.author.device, one.body.counter, one.id, 0.0)
+            else:
+                items = timeline.offer(one, 0.0).shown
+            shown += [item.statement for item in items]
+        assert timeline.waiting == 0
+        assert {one.id for one in shown} == {one.id for one in said} - {one.id for one in deleted}
+        assert_causal_between(shown, said, deleted)
+        assert timeline.vector() == {one.author.device: one.body.counter for one in said}
+        late = rng.choice(sorted(deleted, key=lambda one: one.id))
+        assert timeline.offer(late, 0.0) == Offered(Fate.KNOWN)
+
+
+def assert_causal_between(shown: Sequence[Statement], said: Sequence[Statement], gone: set[Statement]) -> None:
+    """Directly: nothing comes before what it names."""
+    position = {one.id: number for number, one in enumerate(shown)}
+    absent = {one.id for one in gone}
+    for number, one in enumerate(shown):
+        for earlier in followed_by(one):
+            assert earlier in absent or position[earlier] < number
+
+
+def test_a_place_is_filled_once_and_by_nothing_that_is_here(rng: random.Random) -> None:
+    alice, bob = speakers(2, rng)
+    first, second = alice.chain(2)
+    timeline = Timeline(ROOM)
+    timeline.offer(first, 0.0)
+    assert timeline.fill(alice.device, 1, MessageId(b"x" * 16), 0.0) == ()
+    assert timeline.offer(second, 0.0).shown
+    answer = bob.say(parents=[MessageId(b"y" * 16)])
+    assert timeline.offer(answer, 0.0).shown == ()
+    assert [item.statement for item in timeline.fill(alice.device, 3, MessageId(b"y" * 16), 0.0)] == [answer]
+    assert timeline.next_place(alice.device)[:2] == (4, b"y" * 16)
+    assert not timeline.forks_seen
+
+
+def test_what_was_lost_is_asked_for_again_and_not_shown_again(rng: random.Random) -> None:
+    """Its counter is not used again either; and who has a gap there, too, ends the asking."""
+    alice, stranger = speakers(2, rng)
+    said = alice.chain(5)
+    timeline = Timeline(ROOM)
+    shown_by(timeline, said)
+    timeline.lose(alice.device, 3)
+    assert timeline.vector() == {alice.device: 2}
+    assert not timeline.holds(said[2].id)
+    assert timeline.next_place(alice.device)[0] == 6
+    assert timeline.offer(said[2], 0.0) == Offered(Fate.RESTORED)
+    assert timeline.vector() == {alice.device: 5}
+    timeline.lose(alice.device, 2)
+    timeline.set_floor(alice.device, 4, 0.0)
+    assert timeline.vector() == {alice.device: 5}
+    assert state_of(timeline, stranger) == state_of(timeline_of(said), stranger)
+
+
+def timeline_of(said: Iterable[Statement]) -> Timeline:
+    timeline = Timeline(ROOM)
+    shown_by(timeline, said)
+    return timeline
+
+
+def test_what_was_too_old_to_be_kept_does_not_come_back(rng: random.Random) -> None:
+    """Nor is it asked for, nor given again to others as if it was missing here."""
+    alice, bob = speakers(2, rng)
+    said = alice.chain(9)
+    timeline = timeline_of(said)
+    timeline.forget(alice.device, 6)
+    assert timeline.vector() == {alice.device: 9}
+    assert (timeline.floor_of(alice.device), timeline.told_floor_of(alice.device)) == (6, 1)
+    assert timeline.offer(said[2], 0.0) == Offered(Fate.KNOWN)
+    assert len(timeline) == 4
+    timeline.forget(alice.device, 99)
+    assert timeline.next_place(alice.device)[:2] == (10, said[8].id)
+    assert timeline.offer(alice.say(), 0.0).shown
+    restored = Timeline(ROOM)
+    restored.restore_chain(alice.device, 9, told=1)
+    restored.restore_place(alice.device, 9, said[8].id, 9, shown=True)
+    assert restored.offer(said[7], 0.0) == Offered(Fate.KNOWN)
+    assert restored.vector() == {alice.device: 9}
+    assert restored.told_floor_of(alice.device) == 1
+    assert restored.offer(bob.say(parents=[said[8]]), 0.0).shown

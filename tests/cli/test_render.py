@@ -14,9 +14,11 @@ from dhtchat.chat.events import (
     Disconnected,
     ErrorShown,
     Event,
+    Found,
     Help,
     History,
     Joined,
+    LinesRead,
     MemberEntry,
     MessageArrived,
     Names,
@@ -25,6 +27,7 @@ from dhtchat.chat.events import (
     PasswordChanged,
     PeerStatus,
     PresenceChanged,
+    Reaction,
     Ready,
     Reconnected,
     Registered,
@@ -95,6 +98,17 @@ def everything(text: str, *, words: str | None = None) -> list[Event]:
         private(text, sender=name, action=True),
         private(text, recipient=name, own=True),
         History(target=name, messages=[message(text, sender=name), private(text, sender=name)]),
+        message(text, sender=name, room=name, reply_to=text),
+        message(text, sender=name, room=name, edits=text, edited=True),
+        message(text, sender=name, room=name, edits="0123456789abcdef", edited=True),
+        message("", sender=name, room=name, deletes=text),
+        message(text, sender=name, room=name, reacts_to="0123456789abcdef", removed=False),
+        private(text, sender=name, reacts_to=text, removed=True),
+        Found(
+            target=name,
+            messages=[message(text, sender=name, reactions=[Reaction(emoji=text, users=[name])], edited=True)],
+        ),
+        LinesRead(target=name, ids=[name]),
         StatusChanged(id=name, state="delivered", delivered_to=3, members=4),
         StatusChanged(id=name, state="failed"),
         PresenceChanged(user=name, online=True, away=text),
@@ -182,7 +196,7 @@ def test_nobody_else_begins_a_line(text: str) -> None:
     for event in everything(text, words="carol"):
         for line in Renderer(PLAIN, "bob").render(event).split("\n"):
             assert re.match(
-                r"(\d\d:\d\d|--:--|\d{4}-\d\d-\d\d \d\d:\d\d) (#lobby|carol|You) |-- |   |      \| |!! |error: ",
+                r"(\d\d:\d\d|--:--|\d{4}-\d\d-\d\d \d\d:\d\d) (\[.{1,13}\] )?(#lobby|carol|You) |-- |   |      \| |!! |error: ",
                 line,
             ), line
 
@@ -194,6 +208,29 @@ def test_a_forged_line_stands_behind_a_bar() -> None:
         "      | 12:04 #lobby <bob> forged\n"
         "      | -- bob joined #lobby"
     )  # fmt: skip
+
+
+def test_operations_say_which_line_is_meant() -> None:
+    """By how it begins while it is on this screen, else by its id. What was deleted is not repeated."""
+    screen = Renderer(PLAIN, "bob")
+    first, other = "0123456789abcdef", "fedcba9876543210"
+    screen.render(message("shall we meet at the old place, or at the new one?"))
+    drawn = [
+        screen.render(message("the old one", id=other, sender="bob", own=True, reply_to=first)),
+        screen.render(message("\U0001f44d", id="1", sender="carol", reacts_to=other, removed=False)),
+        screen.render(message("\U0001f44d", id="2", sender="carol", reacts_to=other, removed=True)),
+        screen.render(message("where?", id="3", edits=first, edited=True)),
+        screen.render(message("", id="4", deletes=first)),
+        screen.render(private("yes", id="5", reply_to=first)),
+    ]
+    assert drawn == [
+        "17:33 #lobby <You> (to: shall we meet at the old place...) the old one",
+        "-- carol reacted \U0001f44d to the old one in #lobby",
+        "-- carol took back \U0001f44d from the old one in #lobby",
+        "17:33 #lobby <alice> (changed: shall we meet at the old place...) where?",
+        "-- alice deleted message 01234567 in #lobby",
+        "17:33 alice -> you: (to: message 01234567) yes",
+    ]
 
 
 # --- what they say ----------------------------------------------------------------------------------------------------
@@ -299,8 +336,8 @@ def test_a_forged_line_stands_behind_a_bar() -> None:
         (
             History(target="#lobby", messages=[message("one"), message("two", own=True)]),
             "-- history of #lobby:\n"
-            "2026-05-01 17:33 #lobby <alice> one\n"
-            "2026-05-01 17:33 #lobby <You> two\n"
+            "2026-05-01 17:33 [01234567] #lobby <alice> one\n"
+            "2026-05-01 17:33 [01234567] #lobby <You> two\n"
             "-- end of the history of #lobby",
         ),
         (History(target="dave", messages=[]), "-- dave: nothing has been said yet"),

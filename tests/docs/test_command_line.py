@@ -44,7 +44,7 @@ def test_the_chat_commands_are_those_of_the_table() -> None:
     ]
 
 
-ALONE = {"demo", "simulate"}
+ALONE = {"demo", "export", "simulate"}
 """Commands that take no part in a network, and so none of the common options that belong to one."""
 
 

@@ -36,7 +36,11 @@ def bodies() -> list[tuple[Body, SigningKey]]:
     stored = [account.body, *(body for body in samples.stored() if not isinstance(body, Account))]
     certificate = DeviceCertificate("alice", ALICES_LAPTOP.public, NOW_S)
     topic = msgspec.structs.replace(samples.room_message(counter=2), content=SetTopic("a new topic"))
-    messages: list[Body] = [samples.room_message(), topic, samples.private_message()]
+    operations = [
+        msgspec.structs.replace(samples.room_message(counter=number), content=content)
+        for number, content in enumerate(samples.OPERATIONS, start=3)
+    ]
+    messages: list[Body] = [samples.room_message(), topic, samples.private_message(), *operations]
     return [(body, ALICE) for body in (*stored, certificate)] + [(body, ALICES_LAPTOP) for body in messages]
 
 

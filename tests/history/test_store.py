@@ -20,14 +20,20 @@ from dhtchat.history.store import (
     StoredPlace,
     StoredStatement,
     Write,
+    erase,
     keep_conversation,
     keep_fact,
     keep_floor,
     keep_person,
+    keep_reader,
     keep_receipt,
     keep_statement,
+    keep_text,
+    lose_statement,
     mark_shown,
 )
+from dhtchat.records.message import SetTopic
+from tests.chat.statements import Speaker
 
 ROOM, TALK = b"r" * 32, b"t" * 32
 ALICE, BOB = b"a" * 32, b"b" * 32
@@ -430,3 +436,181 @@ def test_the_largest_counter_fits(store: HistoryStore) -> None:
     keep(store, row(1, counter=2**62, depth=1))
     store.commit([keep_floor(ROOM, ALICE, 2**62)])
     assert store.places(ROOM)[0].counter == store.floors(ROOM)[ALICE] == 2**62
+
+
+# --- lines that are found, deleted, lost, and too old to be kept --------------------------------------------------------
+
+
+WIDE = 2**65
+"""Ids of lines differ in their first half, as hashes do."""
+
+
+def line_row(number: int, text: str, **changes: object) -> tuple[StoredStatement, Write]:
+    changes = {"counter": number // WIDE, "depth": number // WIDE, **changes}
+    kept = row(number, **changes)._replace(raw=text.encode())  # type: ignore[arg-type]
+    return kept, keep_text(kept.id, text)
+
+
+def keep_lines(store: HistoryStore, *lines: tuple[StoredStatement, Write]) -> None:
+    for kept, text in lines:
+        store.commit([keep_statement(kept), text])
+
+
+def found(store: HistoryStore, query: str, conversation: bytes = ROOM) -> list[int]:
+    return [int.from_bytes(kept.id, "big") for kept in store.find_lines(conversation, query, 100)]
+
+
+def test_lines_are_found_by_their_words(store: HistoryStore) -> None:
+    keep_lines(
+        store,
+        line_row(1 * WIDE, "The quick brown fox"),
+        line_row(2 * WIDE, "a QUICK answer: café"),
+        line_row(3 * WIDE, "quicksand", conversation=TALK),
+    )
+    assert found(store, "quick") == [1 * WIDE, 2 * WIDE]
+    assert found(store, "qui") == [1 * WIDE, 2 * WIDE]
+    assert found(store, "fox quick") == [1 * WIDE]
+    assert found(store, "cafe") == [2 * WIDE]
+    assert found(store, "quick", TALK) == [3 * WIDE]
+    assert found(store, "slow") == []
+
+
+@pytest.mark.parametrize(
+    "query", ['"', '""', "AND", "NOT quick", "quick*", "^quick", "text:quick", "a\0b", "(", "-", "NEAR(a b)", "*", " "]
+)
+def test_no_query_is_a_syntax_error(store: HistoryStore, query: str) -> None:
+    """What a user types are words, and nothing else."""
+    keep_lines(store, line_row(1 * WIDE, "quick"))
+    assert found(store, query) in ([], [1 * WIDE])
+
+
+def test_whom_we_have_written_to_are_those_we_said_something_to(store: HistoryStore) -> None:
+    """The latest last: not oneself, not those who only wrote to us, not those of whom we have only read something. And of what
+    was deleted nothing is left to be brought to anybody."""
+    me = b"m" * 32
+    said = [("say", BOB), ("read", b"c" * 32), ("react", b"d" * 32), ("say", me), ("say", b"e" * 32)]
+    for number, (kind, peer) in enumerate(said):
+        talk = bytes([number]) * 32
+        store.commit([keep_conversation(StoredConversation(talk, True, "name", peer, False))])
+        own = row(number, conversation=talk, received_at_ms=100 - number)
+        author = peer if peer == b"e" * 32 else me
+        keep(store, own._replace(own=author == me, kind=kind, author=author))
+    assert store.written_to() == [b"d" * 32, BOB]
+    both = [row(0).id, row(2).id]
+    assert [found.id for found in store.by_ids(both)] == both
+    store.commit(erase((ALICE, 0, row(0).id), row(9).id))
+    assert [found.id for found in store.by_ids(both)] == both[1:]
+
+
+@pytest.mark.parametrize("lines", [1, 2, 3, 5, 9, 30])
+def test_what_is_erased_is_in_no_file_and_its_place_stays(path: Path, lines: int) -> None:
+    """The issue: "deletes really delete, FTS too". The deletion stands in for it when others are sent the chain."""
+    with HistoryStore(path) as store:
+        keep_lines(store, *(line_row(n * WIDE, f"filler {n} " * 40, counter=n) for n in range(31 - lines, 30)))
+        keep_lines(store, line_row(30 * WIDE, "the xylophone is under the mat", counter=30))
+        keep(store, row(31 * WIDE, counter=31, depth=31, raw=b"deletion")._replace(kind="delete"))
+        store.commit(erase((ALICE, 30, (30 * WIDE).to_bytes(16, "big")), (31 * WIDE).to_bytes(16, "big")))
+        assert store.needs_scrub
+        store.scrub()
+        assert found(store, "xylophone") == []
+        assert [kept.raw for kept in store.chain_after(ROOM, ALICE, 29, 31, 10)] == [b"deletion", b"deletion"]
+        assert [place.kind for place in store.places(ROOM)][-2:] == ["gone", "delete"]
+        assert not any(b"xylophone" in file.read_bytes() for file in path.parent.iterdir())
+        store.commit(erase((ALICE, 31, b"?" * 16), b"!" * 16))
+        assert store.places(ROOM)[-1].kind == "delete", "another id, or another place, erases nothing"
+
+
+def test_a_lost_one_comes_back_and_everything_else_stays_as_it_was_first(store: HistoryStore) -> None:
+    keep(store, row(1, raw=b"first"), row(2, raw=b"second"))
+    store.commit([lose_statement(row(1).id)])
+    keep(store, row(1, raw=b"again"), row(2, raw=b"other"))
+    assert [kept.raw for kept in store.statements(ROOM)] == [b"again", b"second"]
+
+
+def test_what_is_too_old_is_dropped_from_the_beginning_of_each_chain(path: Path) -> None:
+    """Never a hole in the middle, never the last place of a chain; receipts, readers and words go along; the file shrinks."""
+    day_ms = 24 * 3600 * 1000
+    with HistoryStore(path) as store:
+        for number in range(1, 101):
+            kept, text = line_row(number * WIDE, f"word{number} " * 100, counter=number, received_at_ms=number * day_ms)
+            store.commit([keep_statement(kept), text, keep_receipt(kept.id, BOB), keep_reader(kept.id, BOB)])
+        keep_lines(store, line_row(999 * WIDE, "bob's", device=BOB, counter=1, received_at_ms=1))
+        assert store.expired(ROOM, 90 * day_ms) == {ALICE: 89, BOB: 1}
+        assert store.expired(ROOM, 1) == {}
+        size = path.stat().st_size
+        dropped = store.forget(ROOM, ALICE, 89, 1)
+        assert len(dropped) == 89
+        store.forget(ROOM, BOB, 1, 1)
+        store.shrink()
+        assert path.stat().st_size < size / 2
+        assert [(place.device, place.counter) for place in store.places(ROOM)] == [
+            *((ALICE, number) for number in range(90, 101)),
+            (BOB, 1),
+        ]
+        assert store.floors(ROOM) == {ALICE: 90, BOB: 1}
+        assert store.told_floors(ROOM) == {ALICE: 1, BOB: 1}
+        assert found(store, "word89") == []
+        assert found(store, "word90") == [90 * WIDE]
+        assert store.receipts([dropped[0]]) == store.readers([dropped[0]]) == {dropped[0]: set()}
+        assert not any(
+            b"word89 " in file.read_bytes() or b"bob's" in file.read_bytes() for file in path.parent.iterdir()
+        )
+        assert store.size_cut_ms(10**9) == 0
+        cut_ms = store.size_cut_ms(5 * 1_200)
+        assert 94 * day_ms < cut_ms < 99 * day_ms
+
+
+def test_a_returning_member_gets_what_new_devices_said_since(store: HistoryStore) -> None:
+    """A newcomer gets the last lines of a device; who was here before, all since."""
+    for number in range(1, 21):
+        keep(store, row(number, device=BOB, counter=number, depth=number, received_at_ms=1_000 + number))
+    assert store.newcomer_floors(ROOM, 5, 0) == {BOB: 16}
+    known_ms = store.received_ms(ROOM, {BOB: 3, ALICE: 9})
+    assert known_ms == 1_003
+    assert store.newcomer_floors(ROOM, 5, 0, known_ms) == {BOB: 4}
+    assert store.received_ms(ROOM, {ALICE: 9}) is None
+
+
+def test_what_was_done_to_lines_does_not_use_up_a_newcomers_lines(store: HistoryStore) -> None:
+    keep(store, row(1, counter=1), row(2, counter=2))
+    keep(store, *(row(number, counter=number)._replace(kind="react") for number in range(3, 9)))
+    assert store.newcomer_floors(ROOM, 2, 0) == {ALICE: 1}
+    keep(store, *(row(number, counter=number)._replace(kind="react") for number in range(9, 13)))
+    assert store.newcomer_floors(ROOM, 2, 0) == {ALICE: 5}, "but four times as many are the end of it"
+
+
+def test_a_file_of_the_first_version_is_brought_up_to_date(path: Path, rng: random.Random) -> None:
+    """Kinds, authors and words are taken from the signed bytes; a damaged row does not stop it."""
+    alice = Speaker("alice", rng)
+    said = [alice.say("find me"), alice.state(SetTopic("a topic"))]
+    db = sqlite3.connect(path)
+    for sql in MIGRATIONS[1]:
+        assert isinstance(sql, str)
+        db.execute(sql)
+    for one in said:
+        values = (one.id, ROOM, alice.device, one.body.counter, one.body.counter, one.raw, 0, 0, 1, 1, 5)
+        db.execute(f"INSERT INTO statements VALUES ({','.join('?' * 11)})", values)
+    db.execute(
+        f"INSERT INTO statements VALUES ({','.join('?' * 11)})", (b"x" * 16, ROOM, BOB, 1, 1, b"?", 0, 0, 1, 1, 5)
+    )
+    db.execute("PRAGMA user_version=1")
+    db.commit()
+    db.close()
+    with HistoryStore(path) as store:
+        assert store.moved_aside is None
+        assert {place.kind: place.author for place in store.places(ROOM) if place.author} == {
+            "say": alice.peer,
+            "topic": alice.peer,
+        }
+        assert [kept.id for kept in store.find_lines(ROOM, "find", 5)] == [said[0].id]
+
+
+def test_a_file_found_damaged_while_in_use_is_moved_aside_at_the_next_start(path: Path) -> None:
+    with HistoryStore(path) as store:
+        keep(store, row(1))
+        store.condemn()
+    with HistoryStore(path) as store:
+        assert store.moved_aside == path.with_name("history.db.damaged-1")
+        assert ids(store) == []
+    with HistoryStore(path) as store:
+        assert store.moved_aside is None

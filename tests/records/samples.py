@@ -14,6 +14,7 @@ from dhtchat.limits import (
     MAIL_WELCOME_MAX,
     NAME_CHARACTERS_MAX,
     PARENTS_MAX,
+    REVISIONS_MAX,
     ROOM_NAME_CHARACTERS_MAX,
     SOFT_TTL_S_MAX,
     TEXT_CHARACTERS_MAX,
@@ -26,7 +27,7 @@ from dhtchat.records.envelope import Body, Signed, sign_body
 from dhtchat.records.listing import RoomListing, UserListing
 from dhtchat.records.mail import SEALED_PART_BYTES, TAG_BYTES, Mail, Mailbox, MailReceipt
 from dhtchat.records.membership import Membership
-from dhtchat.records.message import Message, Say
+from dhtchat.records.message import Content, Delete, Edit, Message, Place, React, Read, Say
 from dhtchat.records.presence import Address, Presence
 from dhtchat.records.room import RoomGenesis
 
@@ -96,6 +97,18 @@ def certificate(*, identity: SigningKey = ALICE, device: SigningKey = ALICES_LAP
 
 def author() -> Author:
     return Author(PeerId(ALICE.public), DeviceId(ALICES_LAPTOP.public), "alice")
+
+
+LINE = b"l" * 16
+"""The id of some line."""
+OPERATIONS: list[Content] = [
+    Say("so do I", False, LINE),
+    Edit(LINE, 2, "hello, all"),
+    Delete([Place(LINE, 1), Place(b"e" * 16, 2)]),
+    React(LINE, 1, "\U0001f44d"),
+    Read([LINE, b"m" * 16]),
+]
+"""What can be done to a line: a reply and the rest."""
 
 
 def room_message(*, counter: int = 1, text: str = "hello") -> Message:
@@ -177,7 +190,8 @@ def largest() -> dict[str, Body]:
             b"p" * 16,
             [b"q" * 16] * PARENTS_MAX,
             253_402_300_799_999,
-            Say(_GRIN * TEXT_CHARACTERS_MAX, action=True),
+            Edit(b"t" * 16, REVISIONS_MAX, _GRIN * TEXT_CHARACTERS_MAX),
+            2**62 - 1,
         ),
     ]
     return {body.KIND: body for body in bodies}

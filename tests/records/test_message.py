@@ -1,5 +1,6 @@
 """Messages: who stands behind them, which conversation they belong to, and what they may not claim."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -9,15 +10,25 @@ from dhtchat.crypto.identity import SigningKey
 from dhtchat.errors import BadSignature, MalformedRecord
 from dhtchat.ids import PeerId
 from dhtchat.limits import PARENTS_MAX, TEXT_BYTES_MAX, TEXT_CHARACTERS_MAX, TOPIC_BYTES_MAX, TOPIC_CHARACTERS_MAX
+from dhtchat.records.device import DeviceCertificate
+from dhtchat.records.envelope import sign_body
 from dhtchat.records.message import (
     Content,
+    Delete,
+    Edit,
     Message,
+    Place,
+    React,
     Say,
     SetTopic,
     Statement,
+    content_text,
     direct_conversation,
+    kind_of,
     open_statement,
+    peek_author,
     sign_statement,
+    target_of,
 )
 from tests.records import samples
 
@@ -29,8 +40,8 @@ def _open(message: Message, key: SigningKey = samples.ALICES_LAPTOP) -> Statemen
     return open_statement(samples.signed(message, key).raw, samples.NETWORK)
 
 
-def _saying(content: Content) -> Message:
-    return msgspec.structs.replace(samples.room_message(), content=content)
+def _saying(content: Content, *, counter: int = 1) -> Message:
+    return msgspec.structs.replace(samples.room_message(counter=counter), content=content)
 
 
 def test_what_one_signs_is_what_others_open() -> None:
@@ -80,6 +91,7 @@ def test_an_id_is_that_of_these_very_words() -> None:
         {"parents": []},
         {"target": b"o" * 32},
         {"counter": 2, "previous": b"p" * 16},
+        {"counter": 2, "previous": b"p" * 16, "passes_over": 1},
     ]
     ids = [_open(msgspec.structs.replace(samples.room_message(), **changes)).id for changes in variants]
     assert len(set(ids)) == len(variants)
@@ -91,6 +103,8 @@ def test_an_id_is_that_of_these_very_words() -> None:
     [
         {"counter": 1, "previous": b"p" * 16},
         {"counter": 2, "previous": b""},
+        {"counter": 2, "previous": b"p" * 16, "passes_over": 2},
+        {"passes_over": -1},
         {"counter": 2, "previous": b"p" * 15},
         {"counter": 0},
         {"parents": [b"q" * 16] * (PARENTS_MAX + 1)},
@@ -141,3 +155,43 @@ def test_a_private_talk_has_no_topic() -> None:
     """A topic statement addressed to a person is refused, not shown somewhere."""
     with pytest.raises(MalformedRecord, match="no topic"):
         _open(msgspec.structs.replace(samples.private_message(), content=SetTopic("x")))
+
+
+# --- what is done to lines ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("content", samples.OPERATIONS, ids=lambda content: type(content).__name__)
+def test_operations_travel_and_have_a_kind_and_a_target(content: Content) -> None:
+    statement = _open(_saying(content, counter=9))
+    assert statement.body.content == content
+    assert kind_of(content) == content.__struct_config__.tag
+    assert target_of(content) in (b"", samples.LINE)
+    assert content_text(content) == ("so do I" if isinstance(content, Say) else "")
+    assert peek_author(statement.raw) == ALICE
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Say("x", False, b"short"),
+        lambda: Edit(samples.LINE, 1, "\U0001f600" * (TEXT_BYTES_MAX // 4 + 1)),
+        lambda: React(samples.LINE, 1, "\U0001f600" * 17),
+    ],
+)
+def test_what_nobody_can_mean_is_refused(make: Callable[[], Content]) -> None:
+    with pytest.raises((ValueError, MalformedRecord)):
+        _open(_saying(make(), counter=2))
+
+
+def test_nobody_deletes_in_somebody_elses_chain() -> None:
+    """A place is in a chain of the signing device, before the deletion; or of a device of the same identity."""
+    phone = SigningKey(b"\x0c" * 32)
+    own = sign_body(DeviceCertificate("alice", phone.public, samples.NOW_S), samples.ALICE, samples.NETWORK).raw
+    bobs = sign_body(DeviceCertificate("bob", phone.public, samples.NOW_S), samples.BOB, samples.NETWORK).raw
+    taken = _open(_saying(Delete([Place(samples.LINE, 3), Place(b"e" * 16, 70, own, 4)]), counter=9)).takes_back
+    assert taken == ((samples.ALICES_LAPTOP.public, 3, samples.LINE, 0), (phone.public, 70, b"e" * 16, 4))
+    for place in (Place(samples.LINE, 9), Place(samples.LINE, 70), Place(samples.LINE, 3, bobs)):
+        with pytest.raises(MalformedRecord):
+            _open(_saying(Delete([place]), counter=9))
+    with pytest.raises((MalformedRecord, BadSignature)):
+        _open(_saying(Delete([Place(samples.LINE, 3, own[:-1] + b"\x00")]), counter=9))

@@ -7,13 +7,14 @@ from typing import cast
 import msgspec
 import pytest
 
-from dhtchat.chat.events import MessageArrived, StatusChanged
+from dhtchat.chat import intents
+from dhtchat.chat.events import History, MessageArrived, StatusChanged
 from dhtchat.crypto.identity import SigningKey
 from dhtchat.crypto.sealing import Correspondence
 from dhtchat.dht import wire
 from dhtchat.dht.node import DhtNode
 from dhtchat.ids import MessageId, PeerId, distance
-from dhtchat.limits import MAIL_FROM_STRANGERS_MAX, MAIL_ITEMS_PER_BOX_MAX, MAIL_LIFE_S, SOFT_REPLICAS
+from dhtchat.limits import HELD_WAIT_S, MAIL_FROM_STRANGERS_MAX, MAIL_ITEMS_PER_BOX_MAX, MAIL_LIFE_S, SOFT_REPLICAS
 from dhtchat.parameters import SIM
 from dhtchat.records.acceptance import Reason, Verdict
 from dhtchat.records.envelope import Signed, peek_envelope, sign_body
@@ -576,6 +577,109 @@ def test_a_stranger_works_for_each_item_and_a_contact_does_not(seed: int) -> Non
             await alice.say("bob", f"friend {number}", ["bob"])
         assert await alice.until(lambda: len(in_state(alice, "stored")) == 12, within_s=60.0)
         assert list(works(box).values()) == [False]
+
+    world.run(play())
+    assert world.loop.complaints == []
+
+
+# --- what is done to lines that wait in a mailbox ---------------------------------------------------------------------
+
+
+def states(person: Person) -> list[StatusChanged]:
+    return [seen.event for seen in person.seen if isinstance(seen.event, StatusChanged)]
+
+
+def line_with(person: Person, text: str) -> str:
+    """The id of the line that said this."""
+    events = [seen.event for seen in person.messages()]
+    return next(e.id for e in events if isinstance(e, MessageArrived) and e.text == text)
+
+
+async def lines_now(person: Person, name: str) -> list[str]:
+    """The talk as `/history` shows it."""
+    before = len(person.seen)
+    await person.perform(intents.ShowHistory(100, name))
+    return [line.text for s in person.seen[before:] if isinstance(s.event, History) for line in s.event.messages]
+
+
+def test_what_was_done_to_a_line_before_its_mail_was_fetched_is_done(seed: int) -> None:
+    """Of three lines in bob's mailbox one is deleted and one changed. That comes by mail, too: no device of his ever shows the
+    deleted line, and all have the new text. In the end alice follows nothing any more, on disk neither."""
+    world = World(seed)
+
+    async def play() -> None:
+        await town(world, 12)
+        alice = await start(world, "alice")
+        laptop = await start(world, "bob")
+        phone = elsewhere(world, "bob")
+        await phone.start()
+        await asyncio.sleep(20.0)
+        await laptop.leave()
+        await phone.leave()
+        for text in ("first", "secret", "helo"):
+            await alice.say("bob", text, ["bob"])
+        assert await world.until(lambda: in_state(alice, "stored") == {"first", "secret", "helo"}, within_s=60.0)
+        await alice.perform(intents.DeleteLine(line_with(alice, "secret")))
+        await alice.perform(intents.EditLine(line_with(alice, "helo"), "hello"))
+        await alice.leave()
+        await laptop.start()
+        assert await laptop.until(lambda: "hello" in told(laptop), within_s=HELD_WAIT_S / 2), told(laptop)
+        assert await lines_now(laptop, "alice") == ["first", "hello"]
+        await laptop.leave()
+        await phone.start()
+        assert await phone.until(lambda: "hello" in told(phone), within_s=60.0), told(phone)
+        await laptop.start()
+        await asyncio.sleep(60.0)
+        for device in (laptop, phone):
+            assert "secret" not in told(device)
+            assert await lines_now(device, "alice") == ["first", "hello"]
+        await alice.start()
+        assert alice.node is not None
+        core, outbox = alice.node._core, alice.node._exchange.outbox
+        assert await alice.until(lambda: not outbox and not core.store.mailed(), within_s=120.0), core.store.mailed()
+        assert in_state(alice, "delivered") >= {"first", "helo"}
+        assert await lines_now(alice, "bob") == ["first", "hello"]
+
+    world.run(play())
+    assert world.loop.complaints == []
+
+
+def test_what_was_read_between_two_lines_in_a_mailbox_holds_nothing_back(seed: int) -> None:
+    """Alice has read bob's line, says so to nobody (he is gone), restarts and goes on talking, and takes a line back. What he finds in
+    his mailbox is shown at once. What she read he learns when they meet."""
+    world = World(seed)
+
+    async def play() -> None:
+        await town(world, 12)
+        alice = await start(world, "alice")
+        bob = await start(world, "bob")
+        await alice.say("bob", "one", ["bob"])
+        assert await bob.until(lambda: told(bob) == ["one"], within_s=60.0)
+        for text in ("two", "and"):
+            await bob.say("alice", text, ["alice"])
+        assert await alice.until(lambda: told(alice) == ["two", "and"], within_s=60.0)
+        await bob.leave()
+        await asyncio.sleep(5.0)
+        await alice.perform(intents.MarkRead((line_with(alice, "two"),)))
+        await asyncio.sleep(5.0)
+        await alice.leave()
+        await alice.start()
+        await alice.say("bob", "three", ["bob"])
+        await alice.perform(intents.MarkRead((line_with(alice, "and"),)))
+        await asyncio.sleep(5.0)
+        await alice.say("bob", "tree", ["bob"])
+        await alice.perform(intents.ReactTo(line_with(alice, "and"), "+1"))
+        await alice.perform(intents.DeleteLine(line_with(alice, "tree")))
+        await alice.say("bob", "four", ["bob"])
+        await alice.leave()
+        assert "read" not in [e.state for e in states(bob)]
+        await bob.start()
+        assert await bob.until(lambda: "four" in told(bob), within_s=HELD_WAIT_S / 2), told(bob)
+        assert await lines_now(bob, "alice") == ["one", "two", "and", "three", "four"]
+        await alice.start()
+        await bob.say("alice", "five", ["alice"])
+        two = line_with(bob, "two")
+        assert await bob.until(lambda: two in [e.id for e in states(bob) if e.state == "read"], within_s=60.0)
 
     world.run(play())
     assert world.loop.complaints == []
