@@ -708,6 +708,7 @@ def test_a_reader_whose_history_breaks_gives_no_receipt_and_its_peer_lives_on(se
             assert await bob.until(lambda: told(bob) == ["hello"], within_s=60.0)
             await alice.say("bob", "and", ["bob"])
             await asyncio.sleep(1.0)  # it is followed, and not brought yet
+            await alice.say("bob", "more", ["bob"])
             break_history(alice)
             await asyncio.sleep(300.0)
         assert alice.online
