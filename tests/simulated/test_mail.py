@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import sqlite3
 from typing import cast
 
 import msgspec
@@ -683,3 +684,43 @@ def test_what_was_read_between_two_lines_in_a_mailbox_holds_nothing_back(seed: i
 
     world.run(play())
     assert world.loop.complaints == []
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_reader_whose_history_breaks_gives_no_receipt_and_its_peer_lives_on(seed: int, fresh: bool) -> None:
+    """What cannot be kept is not taken: the line stays in the mailbox, for when bob starts again and begins his history anew.
+    Alice's own history breaks as well, with a line still to be brought (`fresh`: and one said that moment): her peer says so, and stays."""
+    world = World(seed)
+
+    async def play() -> None:
+        await town(world, 12)
+        alice = await start(world, "alice")
+        bob = await start(world, "bob")
+        await asyncio.sleep(20.0)
+        with world.faults.partition([alice.host.address], [bob.host.address]):
+            break_history(bob)
+            await alice.say("bob", "hello", ["bob"])
+            assert await alice.until(lambda: in_state(alice, "stored") == {"hello"}, within_s=60.0)
+            await asyncio.sleep(300.0)
+            assert told(bob) == []
+            assert in_state(alice, "delivered") == set()
+            await bob.crash()
+            await bob.start()
+            assert await bob.until(lambda: told(bob) == ["hello"], within_s=60.0)
+            await alice.say("bob", "and", ["bob"])
+            await asyncio.sleep(1.0)  # it is followed, and not brought yet
+            if fresh:
+                await alice.say("bob", "more", ["bob"])
+            break_history(alice)
+            await asyncio.sleep(300.0)
+        assert alice.online
+        assert bob.online
+
+    world.run(play())
+    assert world.loop.complaints == []
+
+
+def break_history(person: Person) -> None:
+    """As if SQLite had just found the file damaged."""
+    assert person.node is not None
+    person.node._core.journal._condemn(sqlite3.DatabaseError("database disk image is malformed"))
