@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable
@@ -103,6 +104,7 @@ async def die_while_people_talk(world: World, seed: int, *, kills: int) -> None:
             await process.kill()
             killed.append(process.name)
             if victim:
+                assert_word_was_kept(victim, talkers, world.folder)
                 await victim.come_back(world)
             else:
                 door = await world.open_door(port=port)
@@ -183,6 +185,23 @@ async def agree(parties: list[Talker]) -> set[str]:
         union = set().union(*views)
         lacking = {talker.name: len(union - view) for talker, view in zip(parties, views, strict=True)}
         raise StepFailed(f"of {len(union)} lines they lack: {lacking}") from None
+
+
+def assert_word_was_kept(victim: Talker, talkers: list[Talker], folder: Path) -> None:
+    """Right after a death: what they had shown, and what anybody had been told that they have, is on their disk."""
+    told = {event["id"] for event in victim.events("message")}
+    for author in talkers:
+        private = {event["id"] for event in author.events("message") if event["recipient"] == victim.name}
+        for event in author.events("status"):
+            everybody = event.get("delivered_to") == len(talkers) - 1
+            if event["state"] == "delivered" and (everybody or event["id"] in private):
+                told.add(event["id"])
+    # A copy: a connection that closes tidies up what the process will find when it starts again.
+    scene = folder / f"{victim.name}.found"
+    shutil.copytree(folder / victim.name, scene, ignore=shutil.ignore_patterns("*-shm"))
+    missing = told - {statement.id.hex() for statement in statements_below(scene)}
+    shutil.rmtree(scene)
+    assert missing == set(), f"{victim.name} died and lacks {len(missing)} of {len(told)} lines"
 
 
 def assert_no_chain_forks(folder: Path) -> None:
