@@ -317,6 +317,9 @@ class Person(Player):
 
     # --- use ---
 
+    def is_in(self, room: str) -> bool:
+        return self.node is not None and self.node.is_online and room in self.node.inspection.room_conversations()
+
     async def perform(self, intent: intents.Intent) -> None:
         if self.node is not None and self.node.is_online:
             await self._while_running(self.node.perform(intent))
