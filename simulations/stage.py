@@ -99,6 +99,10 @@ class Player(ABC):
 
     # --- use ---
 
+    def is_in(self, room: str) -> bool:
+        """Whether what they type there now is said. After a start it is refused until the room has been entered again."""
+        return self.online and room in self.rooms
+
     @abstractmethod
     async def join(self, room: str) -> None: ...
 

@@ -50,6 +50,8 @@ T = TypeVar("T")
 EPOCH_S = 1_767_225_600.0
 """Wall clocks start at 2026-01-01T00:00:00Z."""
 DHT_PORT = 8_468
+TORN_BYTES_MAX = 2 * 4_120
+"""Of a commit that power was cut in: about two pages and their headers in a log of SQLite."""
 DEFAULT_LATENCY = Latency()
 PASSWORD = "a phrase for every simulated person"
 
@@ -105,7 +107,8 @@ class Host:
 
     def restore_disk(self, frozen: Path, *, torn: bool) -> None:
         """Whatever a dying process wrote after `freeze_disk` never happened. `torn`: power was cut, so the end of what
-        was not yet synced is missing: the log of the DHT's records, which are kept with `synchronous=NORMAL`."""
+        was not yet synced is missing: the log of the DHT's records, which are kept with `synchronous=NORMAL`. History is
+        synced with each commit; behind its last one lies some of what was being written."""
         shutil.rmtree(self.disk)
         frozen.rename(self.disk)
         if torn:
@@ -113,6 +116,9 @@ class Host:
                 size = log.stat().st_size
                 with log.open("r+b") as file:
                     file.truncate(self._world.rng.randint(0, size))
+            for log in sorted(self.disk.glob("**/history.db-wal")):
+                with log.open("ab") as file:
+                    file.write(self._world.rng.randbytes(self._world.rng.randint(0, TORN_BYTES_MAX)))
 
     def boot(self) -> Runtime:
         """A fresh runtime for a process that starts on this host."""
@@ -310,6 +316,9 @@ class Person(Player):
                 self._process = None
 
     # --- use ---
+
+    def is_in(self, room: str) -> bool:
+        return self.node is not None and self.node.is_online and room in self.node.inspection.room_conversations()
 
     async def perform(self, intent: intents.Intent) -> None:
         if self.node is not None and self.node.is_online:

@@ -37,7 +37,7 @@ async def chatter(world: Stage, rooms: Mapping[str, Sequence[Player]], *, for_s:
         ends_s = world.loop.time() + for_s
         while (wait_s := world.rng.expovariate(1 / every_s)) + world.loop.time() < ends_s:
             await asyncio.sleep(wait_s)
-            speakers = [person for person in members if person.online]
+            speakers = [person for person in members if person.is_in(room)]
             if speakers:
                 speaker = world.rng.choice(speakers)
                 number += 1

@@ -8,7 +8,7 @@ import pytest
 from simulations import command, scenarios
 from simulations.command import simulate
 from simulations.runner import run_scenario
-from simulations.scenarios import SCENARIOS, durable_data
+from simulations.scenarios import SCENARIOS, durable_data, long_churn
 from simulations.world import World
 
 SIZES = {
@@ -18,6 +18,7 @@ SIZES = {
     "healthy-lookup": 50,
     "hostile-half": 20,
     "hostile-lookup": 20,
+    "long-churn": 4,
     "lookup-under-loss": 20,
     "registration-race": 8,
     "rolling-restart": 5,
@@ -65,7 +66,11 @@ def run_command(scenario: str | None, **changed: Any) -> int:
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_a_scenario_plays_at_a_small_size_and_breaks_nothing(name: str, seed: int) -> None:
+def test_a_scenario_plays_at_a_small_size_and_breaks_nothing(
+    name: str, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(long_churn, "LASTS_S", 900.0)  # two hours of it are for `dhtchat simulate long-churn`
+    monkeypatch.setattr(long_churn, "SPLIT_S", 120.0)
     result = run_scenario(SCENARIOS[name], nodes=SIZES.get(name, 8), seed=seed)
     assert result.violations == [], result.repeat
     assert result.messages.lost == result.messages.duplicates == 0

@@ -88,6 +88,18 @@ def test_a_restart_on_the_same_disk_keeps_keys_history_and_what_was_missed(power
     play(body)
 
 
+def test_a_power_cut_leaves_half_a_commit_behind_the_history() -> None:
+    async def body(world: World, alice: Person, bob: Person) -> None:
+        await talk(world, alice, bob, "before")
+        [log] = bob.host.disk.glob("**/history.db-wal")
+        size, held = log.stat().st_size, on_disk(bob)
+        await bob.crash(power=True)
+        assert log.stat().st_size > size
+        assert on_disk(bob) == held > 0
+
+    play(body)
+
+
 def test_nothing_of_a_crashed_process_gets_out() -> None:
     async def body(world: World, alice: Person, bob: Person) -> None:
         sent: list[str] = []
