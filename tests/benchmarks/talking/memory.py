@@ -54,24 +54,24 @@ def _pool(name: str, handler: _Counter, tls: TlsIdentity) -> tuple[LinkPool, Sig
     return pool, identity, device
 
 
-async def kib_per_8_links() -> float:
+async def kib_per_8_links(first_links: int = FIRST_LINKS, links: int = LINKS) -> float:
     """By how much the process grows, in KiB for 8 of the later links."""
     counter = _Counter()
     pool, identity, device = _pool("dialled", counter, TlsIdentity(random.Random(1)))
     async with pool:
         at = await pool.listen(Endpoint("127.0.0.1", 0))
         whom = {"peer": identity.public.hex(), "device": device.public.hex(), "port": str(at.port)}
-        first = await FarEnd.start("memory", first="0", count=str(FIRST_LINKS), **whom)
-        await counter.wait_for(FIRST_LINKS)
+        first = await FarEnd.start("memory", first="0", count=str(first_links), **whom)
+        await counter.wait_for(first_links)
         gc.collect()
         before = resident_bytes()
-        more = await FarEnd.start("memory", first=str(FIRST_LINKS), count=str(LINKS), **whom)
-        await counter.wait_for(FIRST_LINKS + LINKS)
+        more = await FarEnd.start("memory", first=str(first_links), count=str(links), **whom)
+        await counter.wait_for(first_links + links)
         gc.collect()
         grown = resident_bytes() - before
         await first.stop()
         await more.stop()
-    return 8 * grown / LINKS / 1024
+    return 8 * grown / links / 1024
 
 
 async def far(told: dict[str, str]) -> None:
