@@ -36,6 +36,8 @@ These do not do the same work:
   floor     asyncio, TLS 1.3, one signature, one check, and one commit on each side for each line, on the loop.
   threaded  as floor, commits in a thread. The floor that goals speak of is the lower of these two.
   sharing   as floor, lines that come together share a commit, as they do in ours.
+            Either does strictly less than ours: a ratio below 1 tells of the disk and the scheduler. TMPDIR=/dev/shm
+            leaves the disk out.
   toxcore   at its own pace, acknowledged by its own receipts. Nothing is kept on disk, nothing is signed.
   toxecho   the same, acknowledged by an answer of the other program.
   ngircd    a server in between, without TLS, acknowledged by an answer. Nothing is kept on disk, nothing is signed.
