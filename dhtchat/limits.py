@@ -540,6 +540,8 @@ RETENTION_INTERVAL_S: Final = 3_600.0
 KEEP_DAYS_MAX: Final = 36_500
 KEEP_MIB_MAX: Final = 1_048_576
 """What a user may ask for: a century, a tebibyte."""
+RECEIPT_WAIT_S: Final = 0.25
+"""How long a receipt waits for a commit that it can share: a lost one is learnt again from the next comparison. Our guess."""
 COMMIT_RETRY_S: Final = 1.0
 """A disk that refuses (full) is tried again after this."""
 FLUSH_TIMEOUT_S: Final = 10.0

@@ -471,7 +471,7 @@ class Exchange:
         return self._people.shown(author.name, author.peer) == author.name
 
     def _note(self, receipts: list[Receipt], changes: list[StatusChange]) -> None:
-        self._core.journal.write(*(keep_receipt(receipt.statement_id, receipt.peer) for receipt in receipts))
+        self._core.journal.write_along(*(keep_receipt(receipt.statement_id, receipt.peer) for receipt in receipts))
         self._show_status(changes)
 
     def _show_status(self, changes: Iterable[StatusChange]) -> None:

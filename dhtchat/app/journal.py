@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from dhtchat.errors import DamagedFile
 from dhtchat.history.store import HistoryStore, Write, is_damage
-from dhtchat.limits import COMMIT_RETRY_S, JOURNAL_WRITES_MAX
+from dhtchat.limits import COMMIT_RETRY_S, JOURNAL_WRITES_MAX, RECEIPT_WAIT_S
 from dhtchat.runtime import Runtime
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,8 @@ class Journal:
         self._poked = asyncio.Event()
         self._disk = asyncio.Lock()
         self._flushing: dict[asyncio.Future[None], None] = {}
+        self._along: asyncio.TimerHandle | None = None
+        """When what may wait is written by itself."""
         self._committing = 0
         """Writes in the commit that is going on."""
         self._room = asyncio.Event()
@@ -46,6 +48,15 @@ class Journal:
         self._poked.set()
         if not self.has_room:
             self._room.clear()
+
+    def write_along(self, *writes: Write) -> None:
+        """Write what nothing depends on: with the next commit, at the latest RECEIPT_WAIT_S from now. A commit of its own would
+        make the next line wait for one more flush of the disk."""
+        self._writes.extend(writes)
+        if not self.has_room:
+            self._room.clear()
+        if writes and self._along is None:
+            self._along = asyncio.get_running_loop().call_later(RECEIPT_WAIT_S, self._poked.set)
 
     @property
     def has_room(self) -> bool:
@@ -118,6 +129,9 @@ class Journal:
 
     async def _round(self) -> None:
         self._poked.clear()
+        if self._along is not None:
+            self._along.cancel()
+            self._along = None
         writes, self._writes = self._writes, []
         actions, self._actions = self._actions, []
         self._committing = len(writes)

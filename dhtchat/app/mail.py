@@ -144,7 +144,7 @@ class PostOffice:
         core = self._core
         lacking = self._exchange.outbox.lacking(direct_only=True)
         for line in self._postman.keep_only(lacking):
-            core.journal.write(forget_mailed(line))
+            core.journal.write_along(forget_mailed(line))
         await self._follow(lacking)
         for line in self._postman.expire(core.wall_s()):
             self._exchange.on_failed(line, EXPIRED)

@@ -124,7 +124,15 @@ class ChatNode:
     Order: `connect`, `log_in` (or `register`), `go_online`, then `perform` intents while `events` is being read, `leave`.
     """
 
-    def __init__(self, settings: Settings, runtime: Runtime, *, folder: DeviceFolder | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        runtime: Runtime,
+        *,
+        folder: DeviceFolder | None = None,
+        pacer: Pacer | None = None,
+    ) -> None:
+        """`pacer`: how fast it speaks, if not at the pace that others grant."""
         self._settings = settings
         self._runtime = runtime
         self._folder = folder
@@ -133,7 +141,7 @@ class ChatNode:
         self._stream = EventStream()
         self._left = False
         self._target: str | None = None
-        self._pacer = Pacer(SAY_BURST, SAY_PER_S)
+        self._pacer = pacer or Pacer(SAY_BURST, SAY_PER_S)
         self._away: str | None = None
 
     async def __aenter__(self) -> Self:
@@ -824,7 +832,7 @@ class ChatNode:
         if not talk.direct and self._rooms.get(talk.id) is None:
             raise NoSuchRoom(f"you are no longer in {talk.name}")
         self._exchange.say(talk, content, self._recipients(talk))
-        if talk.direct:
+        if talk.direct and not self._pool.links_of(talk.peer):
             self._core.journal.after(self._keeper.poke)  # only then is it in the outbox, and its reader wanted
 
     def _recipients(self, talk: Talk) -> Iterable[PeerId]:

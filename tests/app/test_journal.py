@@ -114,6 +114,33 @@ async def test_writes_of_one_moment_share_a_commit(journal: Journal, disk: Disk)
     assert disk.commits[0] == [f"{number}{letter}" for number in range(100) for letter in ("", "b")]
 
 
+async def test_what_may_wait_joins_the_next_commit(
+    journal: Journal, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A receipt costs no flush of its own, because the next line would have to wait for it."""
+    monkeypatch.setattr(journal_module, "RECEIPT_WAIT_S", 3600.0)
+    journal.write_along(fact("receipt"))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert disk.tries == 0
+    journal.write(fact("line"))
+    await journal.flush()
+    assert disk.commits == [["receipt", "line"]]
+
+
+async def test_what_may_wait_does_not_wait_for_ever(
+    journal: Journal, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without another write it gets a commit of its own; a flush does not leave it behind either."""
+    monkeypatch.setattr(journal_module, "RECEIPT_WAIT_S", 0.0)
+    journal.write_along(fact("one"))
+    await until(lambda: disk.commits)
+    monkeypatch.setattr(journal_module, "RECEIPT_WAIT_S", 3600.0)
+    journal.write_along(fact("two"))
+    await journal.flush()
+    assert disk.commits == [["one"], ["two"]]
+
+
 async def test_without_writes_nothing_is_committed(journal: Journal, disk: Disk) -> None:
     """An action that depends on nothing new costs no disk flush."""
     ran: list[int] = []

@@ -173,12 +173,12 @@ def table(runs: Sequence[Run]) -> list[str]:
         if by_pair:
             lines += ["", f"  {run.nodes} nodes: how many times better, above 1 the first of the pair"]
             rows = [(m.words, [better.get(m.name) for better in by_pair.values()]) for m in MEASURES]
-            lines += _grid([":".join(pair) for pair in by_pair], rows)
+            lines += grid([":".join(pair) for pair in by_pair], rows)
         lines += ["", f"  {run.nodes} nodes: the figures behind it, good on this machine only"]
         rows = [
             (f"{m.words}, {m.unit}".rstrip(", "), [f.get(m.name) for f in run.by_system.values()]) for m in MEASURES
         ]
-        lines += _grid(list(run.by_system), rows)
+        lines += grid(list(run.by_system), rows)
     words = {measure.name: measure.words for measure in MEASURES}
     for system, small, large, grown in growth(runs):
         told = ", ".join(f"{words[name]} x{factor:.2f}" for name, factor in grown.items())
@@ -186,7 +186,8 @@ def table(runs: Sequence[Run]) -> list[str]:
     return [*lines, "", *UNLIKE.splitlines()]
 
 
-def _grid(headings: list[str], rows: list[tuple[str, list[float | None]]]) -> list[str]:
+def grid(headings: Sequence[str], rows: Sequence[tuple[str, Sequence[float | None]]]) -> list[str]:
+    """A column for each heading; rows that nobody has a value for are left out."""
     lines = [" " * 38 + "".join(f"{heading:>15}" for heading in headings)]
     for words, values in rows:
         if any(value is not None for value in values):

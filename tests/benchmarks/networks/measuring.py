@@ -46,11 +46,15 @@ class Timings(NamedTuple):
 
     @property
     def p50_ms(self) -> float:
-        return 1_000 * _percentile(self.latencies_s, 50)
+        return 1_000 * percentile(self.latencies_s, 50)
 
     @property
     def p95_ms(self) -> float:
-        return 1_000 * _percentile(self.latencies_s, 95)
+        return 1_000 * percentile(self.latencies_s, 95)
+
+    @property
+    def p99_ms(self) -> float:
+        return 1_000 * percentile(self.latencies_s, 99)
 
     @property
     def per_s(self) -> float:
@@ -158,7 +162,7 @@ class Course:
 
     async def _join(self) -> None:
         gc.collect()
-        resident_before = _resident_bytes()
+        resident_before = resident_bytes()
         began_s = time.perf_counter()
         await self._network.start(self._count)
         self.figures["join_s"] = time.perf_counter() - began_s
@@ -166,7 +170,7 @@ class Course:
         self._ids = self._network.node_ids()
         gc.collect()
         self.figures["contacts"] = self._network.contacts() / self._count
-        self.figures["memory_kib"] = (_resident_bytes() - resident_before) / 1024 / self._count
+        self.figures["memory_kib"] = (resident_bytes() - resident_before) / 1024 / self._count
 
     async def _settle(self) -> None:
         """Nodes know each other from joining; their next searches for themselves, hundreds at once, are under way."""
@@ -225,13 +229,13 @@ class Course:
         return len(set(nearest) & set(found)) / count
 
 
-def _percentile(values: Sequence[float], percent: float) -> float:
+def percentile(values: Sequence[float], percent: float) -> float:
     """The nearest rank."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, round(percent / 100 * (len(ordered) - 1)))]
 
 
-def _resident_bytes() -> int:
+def resident_bytes() -> int:
     """Now; where there is no /proc, the most it ever was."""
     statm = Path("/proc/self/statm")
     if statm.exists():
