@@ -1,6 +1,7 @@
 """The benchmark of talk runs, and makes of its figures what they say."""
 
 import json
+import math
 import subprocess
 import sys
 
@@ -36,7 +37,8 @@ def test_it_runs_at_a_tiny_size() -> None:
 
 
 async def test_links_are_weighed() -> None:
-    assert await memory.kib_per_8_links(1, 2) >= 0
+    """It ends when all links are up. (A process that has run other tests may well shrink meanwhile.)"""
+    assert math.isfinite(await memory.kib_per_8_links(1, 2))
 
 
 def test_what_is_not_installed_is_left_out_with_a_word(
