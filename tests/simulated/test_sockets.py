@@ -198,7 +198,14 @@ def test_a_worker_that_dies_fails_the_play(disks: Path, seed: int) -> None:
 def test_nothing_is_left_when_the_coordinator_is_stopped(number: signal.Signals) -> None:
     """Not even when it is killed: the workers clear up behind it."""
     command = [sys.executable, "-m", "dhtchat", "simulate", "steady-chat", "--nodes", "8", "--sockets"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as coordinator:
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        # A shell ignores it for what it runs in the background, and the tests with all their children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as coordinator:
         within_30_s(lambda: len(workers_of(coordinator.pid)) > 0)
         time.sleep(3.0)  # any moment will do: nodes are starting
         workers = workers_of(coordinator.pid)
