@@ -28,17 +28,22 @@ class Output:
     async def ready(self) -> None:
         """Wait until whoever reads standard output takes something: who stops a terminal must not stop the peer."""
         loop = asyncio.get_running_loop()
-        with contextlib.suppress(
-            OSError, ValueError, NotImplementedError
-        ):  # files, Windows, a closed stream: no waiting
+        while (descriptor := self._blocked()) is not None:
+            writable: asyncio.Future[None] = loop.create_future()
+            loop.add_writer(descriptor, _resolve, writable)
+            try:
+                await writable
+            finally:
+                loop.remove_writer(descriptor)
+
+    def _blocked(self) -> int | None:
+        """The file descriptor of standard output when nobody takes anything there at present. Where that cannot be told (on
+        Windows, of a stream without one) nobody waits; what cannot be written is found out by writing."""
+        try:
             descriptor = self._stdout.fileno()
-            while not self._closed and not select.select([], [descriptor], [], 0)[1]:
-                writable: asyncio.Future[None] = loop.create_future()
-                loop.add_writer(descriptor, _resolve, writable)
-                try:
-                    await writable
-                finally:
-                    loop.remove_writer(descriptor)
+            return descriptor if not self._closed and not select.select([], [descriptor], [], 0)[1] else None
+        except (OSError, ValueError):
+            return None
 
     def show(self, event: Event) -> None:
         """One event. An error is two lines on standard error, and in JSON an object on standard output too."""

@@ -77,6 +77,7 @@ CREATE TABLE IF NOT EXISTS mail (
 ) WITHOUT ROWID
 """
 _MAIL_INDEX: Final = "CREATE INDEX IF NOT EXISTS mail_by_end ON mail (dies_at_s)"
+_DELETE_MAIL: Final = "DELETE FROM mail WHERE network = ? AND key = ? AND entry = ?"
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
@@ -314,6 +315,8 @@ class RecordStorage(IStorage):
             if not shelf.split or lives > shelf.depth:  # what is left over from before the split shall end
                 existing.lives = lives
                 self._prolong(existing, now_s)
+                if shelf.split:
+                    self._dismiss_spokesmen(shelf, now_s)
             return Kept(Verdict.SAME, Reason.NONE, body.sequence)
         if existing and judgement.verdict is Verdict.SAME:
             # The same bytes again, perhaps from their owner after a hand-off: no longer than from the first receipt.
@@ -431,11 +434,15 @@ class RecordStorage(IStorage):
         excused = isinstance(body, Mail) and box.is_welcome(record.key)
         if not excused and mail_work_bits(record, self._parameters.network_id) < self._parameters.mail_work_bits:
             return self._refused(Reason.NO_WORK, held)
-        if existing is None and not self._make_mail_place(key, shelf, record):
+        try:
+            goes = self._makes_way_for_mail(shelf, record) if existing is None else None
+        except Full:
             return self._refused(Reason.FULL, 0)
         entry = _Entry(record, now_s, dies_at_s)
-        if not self._write_mail(key, entry_id, entry):
+        if not self._write_mail(key, entry_id, entry, goes):
             return self._refused(Reason.FULL, held)
+        if goes is not None:
+            self._account_for([shelf.remove(goes).record], -1)
         self._sets[key] = shelf
         self._account_for([existing.record] if existing else (), -1)
         self._account_for([record], +1)
@@ -444,17 +451,21 @@ class RecordStorage(IStorage):
             self._clear_fetched(key, shelf)
         return Kept(judgement.verdict, Reason.NONE, body.sequence)
 
-    def _make_mail_place(self, key: RecordKey, shelf: _EntrySet, record: SoftRecord) -> bool:
-        """In its box and on this node. Of another box nothing goes: to make many small ones is as cheap as a large one."""
-        try:
-            goes = (shelf.box or Box()).makes_way_for(record)
-        except Full:
-            return False
-        if goes is not None:
-            self._drop_mail(key, shelf, goes)
-        size = len(record.raw)
-        of_mail = self._mail_count < MAIL_STORED_ENTRIES_MAX and self._mail_bytes + size <= MAIL_STORED_BYTES_MAX
-        return of_mail and self._count < STORAGE_ENTRIES_MAX and self._bytes + size <= STORAGE_BYTES_MAX
+    def _makes_way_for_mail(self, shelf: _EntrySet, record: SoftRecord) -> bytes | None:
+        """Which entry of its box goes for a new one, if any; nothing has gone yet. Raises `Full`, also when this node has no
+        room. Of another box nothing goes: to make many small ones is as cheap as a large one."""
+        goes = (shelf.box or Box()).makes_way_for(record)
+        freed = 0 if goes is None else len(shelf.entries[goes].record.raw)
+        more, more_bytes = int(goes is None), len(record.raw) - freed
+        fits = (
+            self._mail_count + more <= MAIL_STORED_ENTRIES_MAX
+            and self._mail_bytes + more_bytes <= MAIL_STORED_BYTES_MAX
+            and self._count + more <= STORAGE_ENTRIES_MAX
+            and self._bytes + more_bytes <= STORAGE_BYTES_MAX
+        )
+        if not fits:
+            raise Full
+        return goes
 
     def _clear_fetched(self, key: RecordKey, shelf: _EntrySet) -> None:
         for item in shelf.box.fetched() if shelf.box else ():
@@ -463,19 +474,23 @@ class RecordStorage(IStorage):
 
     def _drop_mail(self, key: RecordKey, shelf: _EntrySet, entry_id: bytes) -> None:
         self._account_for([shelf.remove(entry_id).record], -1)
+        self._write((_DELETE_MAIL, (self._parameters.network_id, key, entry_id)))
+
+    def _write_mail(self, key: RecordKey, entry_id: bytes, entry: _Entry, goes: bytes | None = None) -> bool:
+        """Both or neither: what makes way is not lost for something that cannot be written."""
         network = self._parameters.network_id
-        self._write("DELETE FROM mail WHERE network = ? AND key = ? AND entry = ?", (network, key, entry_id))
+        values = (network, key, entry_id, entry.record.raw, entry.received_at_s, entry.dies_at_s)
+        insert = ("INSERT OR REPLACE INTO mail VALUES (?, ?, ?, ?, ?, ?)", values)
+        return self._write(insert) if goes is None else self._write((_DELETE_MAIL, (network, key, goes)), insert)
 
-    def _write_mail(self, key: RecordKey, entry_id: bytes, entry: _Entry) -> bool:
-        values = (self._parameters.network_id, key, entry_id, entry.record.raw, entry.received_at_s, entry.dies_at_s)
-        return self._write("INSERT OR REPLACE INTO mail VALUES (?, ?, ?, ?, ?, ?)", values)
-
-    def _write(self, sql: str, values: tuple[object, ...]) -> bool:
+    def _write(self, *statements: tuple[str, tuple[object, ...]]) -> bool:
+        """In one transaction. False when the disk refuses; then nothing is written."""
         if self._database is None:
             return True
         try:
             with self._database:
-                self._database.execute(sql, values)
+                for sql, values in statements:
+                    self._database.execute(sql, values)
         except sqlite3.Error as error:
             self._tell_of_disk(error)
             return False
@@ -618,7 +633,7 @@ class RecordStorage(IStorage):
             if not shelf.entries and not shelf.memories and not kept_split:
                 self._splits -= shelf.split
                 del self._sets[key]
-        self._write("DELETE FROM mail WHERE dies_at_s <= ?", (now_s,))
+        self._write(("DELETE FROM mail WHERE dies_at_s <= ?", (now_s,)))
 
     def _sweep_now_and_then(self, now_s: float) -> None:
         if abs(now_s - self._swept_at_s) >= STORAGE_SWEEP_S:  # abs: the wall clock may be set back

@@ -136,6 +136,29 @@ def test_an_item_goes_when_every_device_listed_is_done_with_it(storage: RecordSt
     assert len(list(storage.index(BOX))) == 4
 
 
+def test_nothing_makes_way_for_what_the_disk_refuses(tmp_path: Path, clock: FixedClock) -> None:
+    """Goal: in memory and on disk either the old is there or the new. Method: one device more than may be listed, on a disk
+    that still deletes and no longer takes anything."""
+    path = tmp_path / "records.db"
+    storage = RecordStorage(path, parameters=SIM, clock=clock)
+    devices = [bytes([number]) * 32 for number in range(DEVICES_PER_OWNER_MAX + 1)]
+    listings = [listing(device=device, at=clock) for device in devices]
+    for each in listings[:-1]:
+        assert storage.offer_entry(BOX, each).verdict is Verdict.NEW
+    assert storage._database is not None
+    storage._database.execute("CREATE TRIGGER full BEFORE INSERT ON mail BEGIN SELECT RAISE(ABORT, 'full'); END")
+    before, room_taken = held(storage, Mailbox.KIND), storage.mail_held
+    assert storage.offer_entry(BOX, listings[-1]).reason is Reason.FULL
+    assert (held(storage, Mailbox.KIND), storage.mail_held) == (before, room_taken)
+    storage._database.execute("DROP TRIGGER full")
+    storage.close()
+    again = RecordStorage(path, parameters=SIM, clock=clock)
+    assert held(again, Mailbox.KIND) == before
+    assert again.offer_entry(BOX, listings[-1]).verdict is Verdict.NEW
+    assert len(held(again, Mailbox.KIND)) == DEVICES_PER_OWNER_MAX
+    again.close()
+
+
 def test_what_was_fetched_does_not_come_back(storage: RecordStorage, clock: FixedClock) -> None:
     """Neither the same bytes from a replica that lags, nor sealed anew by an author who has not heard."""
     item = mail(CONTACT, 1, clock)

@@ -13,6 +13,7 @@ from dhtchat.chat.events import History, MessageArrived, StatusChanged
 from dhtchat.crypto.identity import SigningKey
 from dhtchat.crypto.sealing import Correspondence
 from dhtchat.dht import wire
+from dhtchat.dht.mail_shelf import Full
 from dhtchat.dht.node import DhtNode
 from dhtchat.ids import MessageId, PeerId, distance
 from dhtchat.limits import HELD_WAIT_S, MAIL_FROM_STRANGERS_MAX, MAIL_ITEMS_PER_BOX_MAX, MAIL_LIFE_S, SOFT_REPLICAS
@@ -338,6 +339,10 @@ def test_after_14_days_a_line_has_failed_and_is_still_delivered_when_both_meet(s
     assert world.loop.complaints == []
 
 
+def _has_no_room(*anything: object) -> None:
+    raise Full
+
+
 def test_stored_is_not_said_while_too_few_hold_it(seed: int) -> None:
     """Replicas that answer `full` hold nothing: the line stays queued, is tried again, and is stored once there is room."""
     world = World(seed)
@@ -347,13 +352,13 @@ def test_stored_is_not_said_while_too_few_hold_it(seed: int) -> None:
         assert await world.register_only("bob", "bobs-first-machine") == "registered"
         alice = await start(world, "alice")
         for node in world.nodes.values():
-            node.storage._make_mail_place = lambda *anything: False  # type: ignore[method-assign]
+            node.storage._makes_way_for_mail = _has_no_room  # type: ignore[method-assign]
         await alice.say("bob", "is there room?", ["bob"])
         await asyncio.sleep(60.0)
         assert in_state(alice, "queued") == {"is there room?"}
         assert in_state(alice, "stored") == set()
         for node in world.nodes.values():
-            del node.storage._make_mail_place  # type: ignore[method-assign]
+            del node.storage._makes_way_for_mail  # type: ignore[method-assign]
         assert await alice.until(lambda: in_state(alice, "stored") == {"is there room?"}, within_s=600.0)
 
     world.run(play())

@@ -102,6 +102,14 @@ async def run(
 ) -> dict[str, dict[str, float]]:
     """Figures by system."""
     courses = {system: Course(talk, lines) for system, talk in talks.items()}
+    try:
+        return await _run(courses, idle_s, profile=profile)
+    finally:  # also when something went wrong: a server of somebody else's would go on
+        for course in courses.values():
+            await course.talk.stop()
+
+
+async def _run(courses: dict[str, Course], idle_s: float, *, profile: bool) -> dict[str, dict[str, float]]:
     for course in courses.values():
         await course.warm_up()
     for _ in range(TURNS):
@@ -121,7 +129,6 @@ async def run(
         if idle_s and course.talk.may_idle:
             figures[system]["idle_percent"] = await course.idle_percent(idle_s)
         await course.talk.far.stop()
-        await course.talk.stop()
     return figures
 
 

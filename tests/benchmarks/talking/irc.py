@@ -29,6 +29,7 @@ PAM = no
 
 class IrcTalk(Talk):
     may_idle = False
+    _server: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
         program = shutil.which("ngircd") or shutil.which("ngircd", path="/usr/sbin:/usr/local/sbin")
@@ -55,6 +56,8 @@ class IrcTalk(Talk):
         self._waiting.pop(number_of(text)).set_result(True)
 
     async def stop(self) -> None:
+        if self._server is None:
+            return
         with contextlib.suppress(ProcessLookupError):
             self._server.terminate()
         await self._server.wait()

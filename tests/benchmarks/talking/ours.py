@@ -25,6 +25,7 @@ _LINK_POLL_S = 0.05
 
 class OurTalk(Talk):
     first_lines = DISK_FIRST_LINES
+    _door: FarEnd | None = None
 
     async def start(self) -> None:
         self._door = await FarEnd.start("ours", role="door")
@@ -49,7 +50,8 @@ class OurTalk(Talk):
         return await done
 
     async def stop(self) -> None:
-        await self._door.stop()
+        if self._door is not None:
+            await self._door.stop()
 
     async def _read(self) -> None:
         async for event in self._node.events():
