@@ -121,7 +121,7 @@ class NotRunning(UserError):
 
     code = "not-running"
     exit_code = 7
-    hint = "Start one with 'dhtchat join NAME'."
+    hint = "Start one with 'dhtchat up NAME' or 'dhtchat join NAME'."
 
 
 class NotDelivered(UserError):
@@ -220,3 +220,15 @@ class BadSignature(RemoteMisbehaved):
 
 class ProofRefused(RemoteMisbehaved):
     """The other end of a link could not prove who it is, or is not whom we expected."""
+
+
+# --- from another process ---------------------------------------------------------------------------------------------
+
+
+def error_of(code: str, message: str, hint: str) -> DhtChatError:
+    """The error that a running peer told of, to be raised again. An unknown code is as good as a bug."""
+    kinds = [DhtChatError]
+    for kind in kinds:  # grows on the way: the whole tree, roots first
+        kinds += kind.__subclasses__()
+    kind = next((kind for kind in kinds if kind.code == code and kind.__init__ is DhtChatError.__init__), DhtChatError)
+    return kind(message, hint=hint)

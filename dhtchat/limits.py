@@ -551,6 +551,31 @@ GOODBYE_TIMEOUT_S: Final = 2.0
 EVENTS_WAITING_MAX: Final = 10_000
 """Events no face has taken yet; the oldest chatter (presence, status) goes first."""
 
+# --- the control socket -----------------------------------------------------------------------------------------------
+
+CONTROL_REQUEST_BYTES_MAX: Final = 64 * 1024
+"""One line of JSON: a text of TEXT_BYTES_MAX with each byte escaped as six."""
+assert 6 * TEXT_BYTES_MAX < CONTROL_REQUEST_BYTES_MAX
+CONTROL_ANSWER_BYTES_MAX: Final = 256 * 1024 * 1024
+"""What a client takes as one line of its own peer: HISTORY_LINES_MAX of the longest texts."""
+assert 2 * HISTORY_LINES_MAX * TEXT_BYTES_MAX < CONTROL_ANSWER_BYTES_MAX
+CONTROL_CLIENTS_MAX: Final = 32
+"""Connections to the control socket at once; who comes above is turned away. Our guess."""
+CONTROL_EVENTS_MAX: Final = 10_000
+"""Events that wait for one connection; who lags further behind loses it and finds the rest in the history. Our guess."""
+CONTROL_SENDS_MAX: Final = 64
+"""Lines of one connection that are waited for at once; further requests of it are not read until one is done."""
+CONTROL_HELLO_TIMEOUT_S: Final = 10.0
+"""Who connects says what it wants within this."""
+CONTROL_ANSWER_TIMEOUT_S: Final = 60.0
+"""How long a command waits for its answer: longer than any lookup takes."""
+CONTROL_SEND_WAIT_S_MAX: Final = 86_400.0
+"""The longest `--wait`."""
+CONTROL_PATH_BYTES_MAX: Final = 100
+"""A longer path of a socket does not fit everywhere: `sun_path` has 108 bytes on Linux and 104 on macOS."""
+PEER_LOG_BYTES_MAX: Final = 1024 * 1024
+"""Of the log of a peer in the background; one older file of this size is kept beside it. Our guess."""
+
 # --- the bootstrap service --------------------------------------------------------------------------------------------
 
 REGREET_INTERVAL_S: Final = 60.0

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from dhtchat.chat.events import Event, PresenceChanged, StatusChanged
 from dhtchat.limits import EVENTS_WAITING_MAX
@@ -13,7 +13,10 @@ _CHATTER = (PresenceChanged, StatusChanged)
 class EventStream:
     """One writer, one reader. `close` ends the reader once it has read what is there."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_overflow: Callable[[], None] | None = None, *, events_max: int | None = None) -> None:
+        """`on_overflow`: called, once, in place of dropping anything; the stream is closed then."""
+        self.on_overflow = on_overflow
+        self._events_max = events_max or EVENTS_WAITING_MAX
         self._events: deque[Event] = deque()
         self._poked = asyncio.Event()
         self._closed = False
@@ -21,7 +24,11 @@ class EventStream:
     def put(self, event: Event) -> None:
         if self._closed:
             return
-        if len(self._events) >= EVENTS_WAITING_MAX:
+        if len(self._events) >= self._events_max:
+            if self.on_overflow is not None:
+                self.close()
+                self.on_overflow()
+                return
             chatter = next((waiting for waiting in self._events if isinstance(waiting, _CHATTER)), self._events[0])
             self._events.remove(chatter)
         self._events.append(event)

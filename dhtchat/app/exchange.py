@@ -114,8 +114,8 @@ class Exchange:
 
     # --- speaking ---
 
-    def say(self, talk: Talk, content: Content, recipients: Iterable[PeerId]) -> None:
-        """Sign, commit, and then send to everybody entitled who has a link. Events follow the commit. What was read is told
+    def say(self, talk: Talk, content: Content, recipients: Iterable[PeerId]) -> MessageId:
+        """Sign, commit, and then send to everybody entitled who has a link; the id. Events follow the commit. What was read is told
         to whoever is there; nobody waits for it, so its way is not followed."""
         me, core = self._core.me, self._core
         counter, previous, parents = talk.timeline.next_place(me.device)
@@ -138,6 +138,7 @@ class Exchange:
         self._show(talk, offered.shown, delayed=False)
         entitled = [peer for peer in recipients if peer != me.peer]
         core.journal.after(lambda: self._spread(talk, statement, entitled))
+        return statement.id
 
     def _spread(self, talk: Talk, statement: Statement, entitled: list[PeerId]) -> None:
         counter = statement.body.counter

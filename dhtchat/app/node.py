@@ -11,8 +11,8 @@ from dhtchat import __version__
 from dhtchat.app.accounts import LoggedIn, log_in, register
 from dhtchat.app.core import Core, Me
 from dhtchat.app.entry import Entry
-from dhtchat.app.event_stream import EventStream
 from dhtchat.app.exchange import Exchange, Turn
+from dhtchat.app.faces import Face, Faces
 from dhtchat.app.inspection import Inspection
 from dhtchat.app.journal import Journal
 from dhtchat.app.lines import Lines
@@ -138,9 +138,8 @@ class ChatNode:
         self._folder = folder
         self._stack = contextlib.AsyncExitStack()
         self._tasks: _Owned
-        self._stream = EventStream()
+        self._faces = Faces()
         self._left = False
-        self._target: str | None = None
         self._pacer = pacer or Pacer(SAY_BURST, SAY_PER_S)
         self._away: str | None = None
 
@@ -149,7 +148,7 @@ class ChatNode:
         return self
 
     async def __aexit__(self, *exc_info: Any) -> None:
-        self._stream.close()
+        self._faces.close()
         await self._stack.__aexit__(*exc_info)
 
     # --- coming up --------------------------------------------------------------------------------------------------
@@ -200,7 +199,7 @@ class ChatNode:
         account = await register(
             self._dht, fold_name(name), password, parameters=self._settings.parameters, runtime=self._runtime
         )
-        self._stream.put(Registered(user=account.name, fingerprint=fingerprint(account.peer)))
+        self._faces.put(Registered(user=account.name, fingerprint=fingerprint(account.peer)))
 
     async def log_in(self, login: Login, password: str) -> None:
         """Open the account. Raises as `accounts.log_in` does, and `NoBootstrapAnswered` when alone without a copy."""
@@ -234,7 +233,7 @@ class ChatNode:
                     hint="Rooms come back from their members, private talk from your other devices and those you talked with.",
                 )
             )
-        self._core = Core(runtime, settings.parameters, me, self._dht, store, journal, self._stream.put)
+        self._core = Core(runtime, settings.parameters, me, self._dht, store, journal, self._faces.put)
         self._people = People(self._core)
         self._talks = Talks(self._core)
         tls = await runtime.run_blocking(TlsIdentity, runtime.random)
@@ -314,16 +313,7 @@ class ChatNode:
         assert self._folder is not None
         login = core.me.name if self.account.owns_name else f"{core.me.name}#{fingerprint(core.me.peer)}"
         remember_login(self._settings.data_dir, self._settings.parameters, self._folder.path.parent.name, login)
-        core.emit(
-            Ready(
-                user=core.me.name,
-                fingerprint=fingerprint(core.me.peer),
-                address=str(self.address),
-                peers=len(self._dht.contacts()),
-                version=__version__,
-                via=self._entered,
-            )
-        )
+        core.emit(self._ready())
         if not self.account.owns_name or self.account.contested:
             core.emit(
                 Warned(
@@ -347,6 +337,16 @@ class ChatNode:
             self._mail.run_collecting(),
         ):
             self._spawn(body, getattr(body, "__qualname__", "task"))
+
+    def _ready(self) -> Ready:
+        return Ready(
+            user=self._core.me.name,
+            fingerprint=fingerprint(self._core.me.peer),
+            address=str(self.address),
+            peers=len(self._dht.contacts()),
+            version=__version__,
+            via=self._entered,
+        )
 
     def _spawn(self, body: Coroutine[Any, Any, None], name: str) -> None:
         self._tasks.create_task(body, name)
@@ -403,8 +403,8 @@ class ChatNode:
                 await self._flush()
             await self._say_goodbye()
             await self._entry.save()
-        self._stream.put(Bye())
-        self._stream.close()
+        self._faces.put(Bye())
+        self._faces.close()
 
     async def _flush(self) -> None:
         """Wait until everybody who has a link has what we said, and the mailboxes of the others, but not for ever."""
@@ -705,10 +705,10 @@ class ChatNode:
         return any(joined.room.is_member(change.peer) for joined in self._rooms.joined())
 
     def _tell_damage(self, error: DamagedFile) -> None:
-        self._stream.put(ErrorShown(code=error.code, message=str(error), hint=error.hint))
+        self._faces.put(ErrorShown(code=error.code, message=str(error), hint=error.hint))
 
     def _tell_disk_trouble(self, error: sqlite3.Error) -> None:
-        self._stream.put(
+        self._faces.put(
             ErrorShown(
                 code="disk",
                 message=f"cannot write to {self._settings.data_dir}: {error}",
@@ -719,8 +719,8 @@ class ChatNode:
     # --- what faces call --------------------------------------------------------------------------------------------
 
     def events(self) -> AsyncIterator[Event]:
-        """Everything to show, in order, until `bye`. One reader."""
-        return self._stream.read()
+        """Everything to show, in order, until `bye`, on the face of whoever made this node. One reader."""
+        return self._faces.own.events()
 
     @property
     def is_online(self) -> bool:
@@ -734,10 +734,34 @@ class ChatNode:
 
     def close_events(self) -> None:
         """No more events: the reader ends once it has read what is there."""
-        self._stream.close()
+        self._faces.close()
 
-    async def perform(self, intent: intents.Intent) -> None:
-        """Do what the user wants. A mistake of theirs or trouble with the network is emitted as `error`, nothing ends."""
+    def add_face(self, face: Face) -> None:
+        """One more to show everything on from now on; it begins with `ready`. Only while online."""
+        face.stream.put(self._ready())
+        self._set_target(self._faces.own.target, face)
+        self._faces.add(face)
+
+    def remove_face(self, face: Face) -> None:
+        self._faces.remove(face)
+
+    async def perform(self, intent: intents.Intent, face: Face | None = None) -> None:
+        """Do what the user wants who sits at `face`; default: at the first. A mistake of theirs or trouble with the network
+        is emitted as `error`, nothing ends."""
+        with self._faces.asked_by(face or self._faces.own):
+            await self._perform_or_tell(intent)
+
+    async def say(self, target: str, text: str, face: Face) -> str:
+        """Say `text` to a room that exists, entering it if need be, or to a person; the id of the line, of which `message` and
+        `status` tell. Raises as it goes wrong."""
+        with self._faces.asked_by(face):
+            if target.startswith("#") and self._rooms.by_name(fold_room(target)) is None:
+                if not await self._rooms.exists(fold_room(target)):
+                    raise NoSuchRoom(f"there is no room {fold_room(target)}")
+                await self._join(target, None)
+            return await self._speak(await self._talk_meant(target), Say(_checked_text(text), False))
+
+    async def _perform_or_tell(self, intent: intents.Intent) -> None:
         try:
             await self._perform(intent)
         except RemoteMisbehaved as error:
@@ -822,8 +846,8 @@ class ChatNode:
         if text:
             await self._speak(await self._talk_meant(target), Say(text, action))
 
-    async def _speak(self, talk: Talk, content: Content) -> None:
-        """At the pace that others grant. Raises `NoSuchRoom` in a room that was left."""
+    async def _speak(self, talk: Talk, content: Content) -> str:
+        """At the pace that others grant; the id of what was said. Raises `NoSuchRoom` in a room that was left."""
         wait_s = self._pacer.take(self._core.now_s())
         if wait_s:
             await asyncio.sleep(wait_s)
@@ -831,9 +855,10 @@ class ChatNode:
             raise DiskFull("the disk takes nothing more, and too much is waiting for it already")
         if not talk.direct and self._rooms.get(talk.id) is None:
             raise NoSuchRoom(f"you are no longer in {talk.name}")
-        self._exchange.say(talk, content, self._recipients(talk))
+        line = self._exchange.say(talk, content, self._recipients(talk))
         if talk.direct and not self._pool.links_of(talk.peer):
             self._core.journal.after(self._keeper.poke)  # only then is it in the outbox, and its reader wanted
+        return line.hex()
 
     def _recipients(self, talk: Talk) -> Iterable[PeerId]:
         """Who is entitled to what is said there."""
@@ -843,11 +868,11 @@ class ChatNode:
         return joined.room.people() if joined is not None else []
 
     async def _current_talk(self) -> Talk | None:
-        return await self._talk_meant(None) if self._target is not None else None
+        return await self._talk_meant(None) if self._faces.asking.target is not None else None
 
     async def _talk_meant(self, target: str | None) -> Talk:
         """The talk a user names, or the current one."""
-        target = target or self._target
+        target = target or self._faces.asking.target
         if target is None:
             raise BadCommand("there is nobody to say it to yet", hint="Use /join #room, or /query NAME.")
         if target.startswith("#"):
@@ -862,7 +887,7 @@ class ChatNode:
         return person
 
     def _room_meant(self, room: str | None) -> JoinedRoom:
-        name = room or self._target
+        name = room or self._faces.asking.target
         if name is None or not name.startswith("#"):
             raise NoSuchRoom("which room?", hint="Name it, or make it the current target with /switch #room.")
         name = fold_room(name)
@@ -871,10 +896,11 @@ class ChatNode:
             raise NoSuchRoom(f"you are not in {name}", hint=f"Enter it with /join {name}.")
         return joined
 
-    def _set_target(self, target: str | None) -> None:
-        if target != self._target:
-            self._target = target
-            self._core.emit(TargetChanged(target=target))
+    def _set_target(self, target: str | None, face: Face | None = None) -> None:
+        face = face or self._faces.asking
+        if target != face.target:
+            face.target = target
+            face.stream.put(TargetChanged(target=target))
 
     async def _switch(self, target: str) -> None:
         talk = await self._talk_meant(target)
@@ -933,9 +959,10 @@ class ChatNode:
         for link in neighbours:
             if record is not None:
                 link.send_soon(Announce([record.raw]))
-        if self._target == joined.room.name:
-            remaining = self._rooms.joined()
-            self._set_target(remaining[-1].room.name if remaining else None)
+        remaining = self._rooms.joined()
+        for face in self._faces:
+            if face.target == joined.room.name:
+                self._set_target(remaining[-1].room.name if remaining else None, face)
         self._keeper.poke()
 
     def _announce_to_all(self) -> None:

@@ -10,15 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dhtchat.crypto.datagram import NodeKey
-from dhtchat.crypto.identity import RandomBytes, SigningKey
 from dhtchat.errors import BadUsage, DamagedFile, ProfileBusy
 from dhtchat.ids import KEY_BYTES, puzzle_bits
 from dhtchat.limits import DEVICES_PER_OWNER_MAX
-from dhtchat.parameters import NetworkParameters
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # commands that ask a running peer need the folders, and none of this
     from filelock import BaseFileLock
+
+    from dhtchat.crypto.datagram import NodeKey
+    from dhtchat.crypto.identity import RandomBytes, SigningKey
+    from dhtchat.parameters import NetworkParameters
 
 
 def default_data_dir() -> Path:
@@ -53,23 +54,35 @@ def write_private(path: Path, content: bytes) -> None:
     beside.replace(path)
 
 
-def network_folder(data_dir: Path, parameters: NetworkParameters) -> Path:
+def network_folder(data_dir: Path, parameters: "NetworkParameters") -> Path:
     """Two networks of one name but other parameters do not share a folder."""
     return data_dir / f"{parameters.name}-{parameters.network_id.hex()[:8]}"
 
 
-def last_login(data_dir: Path, parameters: NetworkParameters) -> tuple[str, str] | None:
+def last_login(data_dir: Path, parameters: "NetworkParameters") -> tuple[str, str] | None:
     """Profile and login of who was online last on this machine."""
+    return last_login_in(network_folder(data_dir, parameters))
+
+
+def last_login_in(folder: Path) -> tuple[str, str] | None:
+    """The same, in the folder of a network."""
     with contextlib.suppress(OSError, UnicodeDecodeError, ValueError):
-        text = (network_folder(data_dir, parameters) / "last-login").read_bytes().decode(errors="surrogateescape")
+        text = (folder / "last-login").read_bytes().decode(errors="surrogateescape")
         profile, login = text.split("\n")
         return profile, login
     return None
 
 
-def remember_login(data_dir: Path, parameters: NetworkParameters, profile: str, login: str) -> None:
+def remember_login(data_dir: Path, parameters: "NetworkParameters", profile: str, login: str) -> None:
     folder = make_folder(network_folder(data_dir, parameters))
     write_private(folder / "last-login", f"{profile}\n{login}".encode(errors="surrogateescape"))
+
+
+def profile_folder(network: Path, profile: str) -> Path:
+    """Of one user in the folder of a network. Raises `BadUsage` for a bad name."""
+    if profile.startswith(".") or not profile.isprintable() or set(profile) & set("/\\:") or not profile:
+        raise BadUsage(f"{profile!a} is no name for a profile", hint="Use letters, digits, '_' and '-'.")
+    return network / profile
 
 
 class DeviceFolder:
@@ -82,19 +95,25 @@ class DeviceFolder:
     def close(self) -> None:
         self._lock.release()
 
-    def load_key(self, name: str, source: RandomBytes) -> SigningKey:
+    def load_key(self, name: str, source: "RandomBytes") -> "SigningKey":
         """The key of that name, made on first use. Raises `DamagedFile`."""
+        from dhtchat.crypto.identity import SigningKey
+
         seed = self._load_seed(name)
         return SigningKey(seed) if seed is not None else self.replace_key(name, source)
 
-    def replace_key(self, name: str, source: RandomBytes) -> SigningKey:
+    def replace_key(self, name: str, source: "RandomBytes") -> "SigningKey":
+        from dhtchat.crypto.identity import SigningKey
+
         key = SigningKey.generate(source)
         write_private(self._key_path(name), key.seed)
         return key
 
-    def load_node_key(self, source: RandomBytes, bits: int) -> NodeKey:
+    def load_node_key(self, source: "RandomBytes", bits: int) -> "NodeKey":
         """The key of this device's DHT node, made when there is none that solves the network's puzzle. Raises
         `DamagedFile`."""
+        from dhtchat.crypto.datagram import NodeKey
+
         seed = self._load_seed("node")
         if seed is not None and puzzle_bits((key := NodeKey(seed)).public) >= bits:
             return key
@@ -121,14 +140,12 @@ def _candidates(profile_folder: Path, places: int) -> Iterator[Path]:
 
 
 def claim_device_folder(
-    data_dir: Path, parameters: NetworkParameters, profile: str, *, places: int = DEVICES_PER_OWNER_MAX
+    data_dir: Path, parameters: "NetworkParameters", profile: str, *, places: int = DEVICES_PER_OWNER_MAX
 ) -> DeviceFolder:
     """The first of a profile's `places` that no other process uses. Raises `ProfileBusy`, or `BadUsage` for a bad name."""
-    if profile.startswith(".") or not profile.isprintable() or set(profile) & set("/\\:") or not profile:
-        raise BadUsage(f"{profile!a} is no name for a profile", hint="Use letters, digits, '_' and '-'.")
     from filelock import FileLock, Timeout
 
-    for path in _candidates(network_folder(data_dir, parameters) / profile, places):
+    for path in _candidates(profile_folder(network_folder(data_dir, parameters), profile), places):
         make_folder(path)
         lock = FileLock(path / "in-use.lock", timeout=0, mode=0o600)
         try:

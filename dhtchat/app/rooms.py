@@ -78,6 +78,8 @@ class Rooms:
         genesis, created = await self._find_or_create(name)
         room = Room(genesis)
         talk = await self._talks.open_room(room.id, name)
+        if (meanwhile := self._joined.get(room.id)) is not None:  # asked for on two faces at once
+            return meanwhile, False
         joined = self._joined[room.id] = JoinedRoom(room, talk)
         self._core.dht.keep(
             f"member:{name}", self._membership(room), refresh_s=self._core.parameters.presence_refresh_s
@@ -85,6 +87,13 @@ class Rooms:
         self._core.emit(Joined(room=name, user=self._core.me.name))
         await self.read_members(joined, quietly=True)
         return joined, created
+
+    async def exists(self, name: str) -> bool:
+        """Whether anybody has made a room of that name. Raises `NetworkTrouble` where nobody can be sure."""
+        reading = await self._core.dht.read_claims(room_key(name))
+        if reading.owner is None and not reading.decision.certain:
+            raise TooFewAnswered(f"too few nodes answered to find {name}")
+        return reading.owner is not None
 
     async def _find_or_create(self, name: str) -> tuple[Signed[RoomGenesis], bool]:
         core = self._core

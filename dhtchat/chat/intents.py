@@ -1,10 +1,15 @@
 """What a user can want, the same for every face. `commands.py` makes them from text, `ChatNode.perform` does them."""
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
+
+from dhtchat.limits import AWAY_CHARACTERS_MAX, EMOJI_CHARACTERS_MAX, HISTORY_LINES_MAX
 
 
-class Intent(msgspec.Struct, frozen=True):
-    """Something a face asks of the node. Names are as typed: the node folds and checks them."""
+class Intent(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
+    """Something a face asks of the node. Names are as typed: the node folds and checks them. As JSON, `type` names it."""
 
 
 class SayTo(Intent, frozen=True):
@@ -65,7 +70,7 @@ class ChangeTopic(Intent, frozen=True):
 class ShowHistory(Intent, frozen=True):
     """The last `count` lines of a talk; `target` None is the current one."""
 
-    count: int = 20
+    count: Annotated[int, Meta(ge=1, le=HISTORY_LINES_MAX)] = 20
     target: str | None = None
 
 
@@ -100,7 +105,7 @@ class ReactTo(Intent, frozen=True):
     """React to a line, or take the same reaction back."""
 
     line: str
-    emoji: str
+    emoji: Annotated[str, Meta(max_length=EMOJI_CHARACTERS_MAX)]
 
 
 class MarkRead(Intent, frozen=True):
@@ -112,7 +117,7 @@ class MarkRead(Intent, frozen=True):
 class SetAway(Intent, frozen=True):
     """`text` None: back."""
 
-    text: str | None
+    text: Annotated[str, Meta(max_length=AWAY_CHARACTERS_MAX)] | None
 
 
 class Ignore(Intent, frozen=True):

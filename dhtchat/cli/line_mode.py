@@ -4,21 +4,27 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dhtchat.app.attached import attach
+from dhtchat.app.control import Control
+from dhtchat.app.faces import Screen
+from dhtchat.app.meeting_point import meet
 from dhtchat.app.node import ChatNode
-from dhtchat.app.paths import last_login
+from dhtchat.app.paths import network_folder, profile_folder
 from dhtchat.chat import intents
 from dhtchat.chat.commands import parse_line
-from dhtchat.chat.events import ErrorShown, LinesRead, MessageArrived, Notice, StatusChanged
+from dhtchat.chat.events import Bye, ErrorShown, LinesRead, MessageArrived, Notice, StatusChanged
 from dhtchat.chat.markup import clean
 from dhtchat.cli.errors import INTERRUPTED
 from dhtchat.cli.output import Output
 from dhtchat.cli.passwords import PasswordOptions, StandardInput, ask_hidden, read_new_password, read_password, tell
 from dhtchat.cli.running import run_until_done
+from dhtchat.cli.who import who_logs_in
 from dhtchat.crypto.password import check_policy
-from dhtchat.errors import BadUsage, DhtChatError, TooLong, WrongPassword
-from dhtchat.ids import Login, fold_room_meant, parse_login
+from dhtchat.errors import BadUsage, DhtChatError, NotRunning, TooLong, WrongPassword
+from dhtchat.ids import Login, fold_room_meant
 from dhtchat.limits import OUTGOING_LINES_MAX, PASSWORD_TRIES, TERMINAL_LINE_BYTES_MAX
 from dhtchat.runtime import real_runtime
 
@@ -33,9 +39,14 @@ def join(
     settings: "Settings", name: str | None, rooms: list[str], options: PasswordOptions, *, create: bool, json: bool
 ) -> int:
     """Log in and chat until the input ends. Returns the exit code."""
-    login, profile = _who(settings, name)
+    login, profile = who_logs_in(settings, name)
     folded = [fold_room_meant(room) for room in rooms]
     standard_input = StandardInput()
+    folder = profile_folder(network_folder(settings.data_dir, settings.parameters), profile)
+    if not create and _is_running(folder):
+        if options.from_stdin:
+            read_password(options, standard_input)  # not needed, and not to be taken for a line of talk
+        return run_until_done(_attach(folder, login, folded, standard_input, json=json))
     prompt = f"Password of {login.name}: "
     if create:
         password = read_new_password(login.name, options, standard_input)
@@ -43,7 +54,7 @@ def join(
     else:
         password = read_password(options, standard_input, prompt=prompt)
     typed = standard_input.is_terminal and options == PasswordOptions() and not create
-    face = LineMode(
+    session = InProcess(
         settings,
         login,
         profile,
@@ -51,22 +62,35 @@ def join(
         json=json,
         ask_again=(lambda: ask_hidden(prompt)) if typed else None,
     )
-    return run_until_done(face.run(password, folded, standard_input, create=create))
+    return run_until_done(session.run(password, folded, standard_input, create=create))
 
 
-def _who(settings: "Settings", name: str | None) -> tuple[Login, str]:
-    """Who logs in, and in which profile's folder."""
-    if name is None:
-        last = last_login(settings.data_dir, settings.parameters)
-        if last is None or (settings.profile and settings.profile != last[0]):
-            raise BadUsage("who are you?", hint="Name a user: dhtchat join NAME. New here? Add --register.")
-        return parse_login(last[1]), last[0]
-    login = parse_login(name)
-    return login, settings.profile or login.name
+def _is_running(folder: Path) -> bool:
+    try:
+        meet(folder)[0].close()
+    except NotRunning:
+        return False
+    return True
 
 
-class LineMode:
-    """One session at standard input and output."""
+async def _attach(folder: Path, login: Login, rooms: list[str], standard_input: StandardInput, *, json: bool) -> int:
+    """Line mode at a peer that runs already."""
+    output = Output(json=json, user=login.name)
+    async with attach(folder) as client:
+        if client.ready.user != login.name:
+            raise BadUsage(
+                f"the peer that runs in this profile is that of {client.ready.user}",
+                hint="Name another one with --profile.",
+            )
+        output.show(client.ready)
+        if await LineMode(output, json=json).run(client.screen, rooms, standard_input):
+            output.show(Notice(message=f"you have left; the peer of {login.name} goes on, 'dhtchat down' ends it"))
+            output.show(Bye())
+    return 0
+
+
+class InProcess:
+    """A session that brings its own peer."""
 
     def __init__(
         self,
@@ -84,29 +108,25 @@ class LineMode:
         self._login = login
         self._profile = profile
         self._output = output
-        self._json = json
-        self._unsent: dict[str, asyncio.TimerHandle] = {}
-        self._recipients: dict[str, str] = {}
-        """Of our own private lines that have not arrived yet."""
-        self._stored: set[str] = set()
-        """Those of them that lie in a mailbox."""
+        self._face = LineMode(output, json=json)
 
     async def run(self, password: str, rooms: list[str], standard_input: StandardInput, *, create: bool) -> int:
-        """Until the input ends, `/quit`, or a signal. Errors before `ready` are raised."""
-        async with ChatNode(self._settings, real_runtime()) as node:
-            printer = asyncio.create_task(self._print(node))
-            session = asyncio.current_task()
-            if session is not None:
-                self._output.on_closed = session.cancel  # nobody reads us any more: leave in good order
+        """Until the input ends, `/quit`, a signal, or somebody else ends the peer. Errors before `ready` are raised."""
+        settings = self._settings
+        async with (
+            Control(settings.data_dir, settings.parameters, self._profile) as control,
+            ChatNode(settings, real_runtime()) as node,
+        ):
+            printer = asyncio.create_task(self._face.print_events(node))
             try:
                 await node.connect(self._profile)
                 if create:
                     await node.register(self._login.name, password)
                 await self._log_in(node, password)
                 await node.go_online()
-                for room in rooms:
-                    await node.perform(intents.JoinRoom(room))
-                await self._talk(node, standard_input)
+                control.serve(node)
+                await self._face.talk(node, rooms, standard_input, printer)
+                await node.leave()
             except asyncio.CancelledError:
                 await node.leave(flush=False)
                 return INTERRUPTED
@@ -115,6 +135,7 @@ class LineMode:
                 node.close_events()
                 with contextlib.suppress(asyncio.CancelledError):
                     await printer
+                await control.take_leave()
         return 0
 
     async def _log_in(self, node: ChatNode, password: str) -> None:
@@ -128,7 +149,48 @@ class LineMode:
             tell("Wrong password, please try again.")
             password = await asyncio.to_thread(self._ask_again)
 
-    async def _talk(self, node: ChatNode, standard_input: StandardInput) -> None:
+
+class LineMode:
+    """One face at standard input and output."""
+
+    def __init__(self, output: Output, *, json: bool) -> None:
+        self._output = output
+        self._json = json
+        self._unsent: dict[str, asyncio.TimerHandle] = {}
+        self._recipients: dict[str, str] = {}
+        """Of our own private lines that have not arrived yet."""
+        self._stored: set[str] = set()
+        """Those of them that lie in a mailbox."""
+
+    async def run(self, screen: Screen, rooms: list[str], standard_input: StandardInput) -> bool:
+        """Print and talk; whether it was this side that ended it."""
+        printer = asyncio.create_task(self.print_events(screen))
+        try:
+            await self.talk(screen, rooms, standard_input, printer)
+            return not printer.done()
+        finally:
+            printer.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await printer
+
+    async def talk(
+        self, screen: Screen, rooms: list[str], standard_input: StandardInput, printer: "asyncio.Task[None]"
+    ) -> None:
+        """Enter the rooms, then what is typed: until the input ends, `/quit`, or no more events come."""
+        session = asyncio.current_task()
+        if session is not None:
+            self._output.on_closed = session.cancel  # nobody reads us any more: leave in good order
+        talking = asyncio.create_task(self._talk(screen, rooms, standard_input))
+        try:
+            await asyncio.wait({talking, printer}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            talking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await talking
+
+    async def _talk(self, screen: Screen, rooms: list[str], standard_input: StandardInput) -> None:
+        for room in rooms:
+            await screen.perform(intents.JoinRoom(room))
         async with contextlib.aclosing(read_lines(standard_input)) as lines:
             async for line in lines:
                 try:
@@ -147,11 +209,11 @@ class LineMode:
                 if isinstance(intent, intents.Quit):
                     break
                 if intent is not None:
-                    await node.perform(intent)
-        await node.leave()
+                    await screen.perform(intent)
 
-    async def _print(self, node: ChatNode) -> None:
-        async for event in node.events():
+    async def print_events(self, screen: Screen) -> None:
+        """Until there are no more."""
+        async for event in screen.events():
             if isinstance(event, MessageArrived) and event.own and event.recipient:
                 self._recipients[event.id] = event.recipient
             await self._output.ready()
@@ -160,7 +222,7 @@ class LineMode:
             elif isinstance(event, StatusChanged):
                 self._watch_status(event)
             if isinstance(event, MessageArrived) and not event.own:
-                await node.perform(intents.MarkRead((event.id,)))  # whoever reads our output has it before them now
+                await screen.perform(intents.MarkRead((event.id,)))  # whoever reads our output has it before them now
 
     def _watch_status(self, event: StatusChanged) -> None:
         """Most states are noise on a plain screen; that a private line has not gone straight to its reader is not."""

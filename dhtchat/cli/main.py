@@ -221,6 +221,182 @@ def join(
     )
 
 
+def up(
+    name: Annotated[str | None, typer.Argument(help="Who you are; default: who was here last.")] = None,
+    room: Annotated[
+        list[str] | None, typer.Option("--room", metavar="ROOM", help="Enter this room; repeatable.")
+    ] = None,
+    create: Annotated[bool, typer.Option("--register", help="Create the account first.")] = False,
+    bootstrap: Bootstrap = None,
+    host: Host = None,
+    port: Port = None,
+    network: Network = "main",
+    password_stdin: PasswordStdin = False,
+    password_file: PasswordFile = None,
+    keep_days: KeepDays = None,
+    keep_mib: KeepMib = None,
+    silent: Annotated[bool, typer.Option("--no-receipts", help="Do not tell others what you have read.")] = False,
+    data_dir: DataDir = None,
+    profile: Profile = None,
+    json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> int:
+    """Log in and stay online in the background."""
+    settings = _settings(data_dir, profile, bootstrap, host, port, network, verbose=verbose, quiet=quiet)
+    import msgspec
+
+    settings = msgspec.structs.replace(settings, keep_days=keep_days, keep_mib=keep_mib, tells_read=not silent)
+    from dhtchat.cli.background import up as command
+
+    return command(
+        settings,
+        name,
+        room or [],
+        _password_options(password_stdin, password_file),
+        create=create,
+        json=json,
+        log_level=_log_level(verbose, quiet=quiet),
+    )
+
+
+def down(
+    network: Network = "main",
+    data_dir: DataDir = None,
+    profile: Profile = None,
+    json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> int:
+    """Stop the running peer, once what was said is flushed."""
+    from dhtchat.cli.asking import down as command
+
+    return command(data_dir, profile, network, json=json)
+
+
+def listen(
+    network: Network = "main",
+    data_dir: DataDir = None,
+    profile: Profile = None,
+    json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> int:
+    """Print what happens at the running peer, as it happens."""
+    from dhtchat.cli.asking import listen as command
+
+    return command(data_dir, profile, network, json=json)
+
+
+def send(
+    target: Annotated[str, typer.Argument(help="A '#room' or a person.")],
+    text: Annotated[str, typer.Argument(help="What to say.")],
+    wait: Annotated[
+        float, typer.Option("--wait", metavar="S", min=0, max=86_400, help="How long it may take, in seconds.")
+    ] = 30.0,
+    network: Network = "main",
+    data_dir: DataDir = None,
+    profile: Profile = None,
+    json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> int:
+    """Say something through the running peer, and wait until it is delivered or stored."""
+    from dhtchat.cli.asking import send as command
+
+    return command(data_dir, profile, network, target, text, wait, json=json)
+
+
+def users(
+    prefix: Annotated[str, typer.Argument(help="How their names begin.")] = "",
+    everyone: Annotated[bool, typer.Option("--all", help="Also those known who are offline.")] = False,
+    network: Network = "main",
+    data_dir: DataDir = None,
+    profile: Profile = None,
+    json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> int:
+    """Ask the running peer who is online."""
+    return _ask(data_dir, profile, network, {"type": "ListUsers", "prefix": prefix, "everyone": everyone}, json=json)
+
+
+def rooms(
+    prefix: Annotated[str, typer.Argument(help="How their names begin.")] = "",
+    network: Network = "main",
+    data_dir: DataDir = None,
+    profile: Profile = None,
+    json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> int:
+    """Ask the running peer which rooms there are."""
+    return _ask(data_dir, profile, network, {"type": "ListRooms", "prefix": prefix}, json=json)
+
+
+def names(
+    room: Annotated[str, typer.Argument(help="A '#room' that the peer is in.")],
+    network: Network = "main",
+    data_dir: DataDir = None,
+    profile: Profile = None,
+    json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> int:
+    """Ask the running peer who is in a room."""
+    return _ask(data_dir, profile, network, {"type": "ListNames", "room": _room(room)}, json=json)
+
+
+def whois(
+    name: Annotated[str, typer.Argument(help="Whom to tell about.")],
+    network: Network = "main",
+    data_dir: DataDir = None,
+    profile: Profile = None,
+    json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> int:
+    """Ask the running peer about somebody: key, rooms, since when."""
+    return _ask(data_dir, profile, network, {"type": "WhoIs", "name": name}, json=json)
+
+
+def history(
+    target: Annotated[str, typer.Argument(help="A '#room' or a person.")],
+    count: Annotated[int, typer.Argument(metavar="[N]", min=1, max=10_000, help="How many lines.")] = 20,
+    network: Network = "main",
+    data_dir: DataDir = None,
+    profile: Profile = None,
+    json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> int:
+    """Ask the running peer for the last lines of a talk."""
+    return _ask(data_dir, profile, network, {"type": "ShowHistory", "count": count, "target": target}, json=json)
+
+
+def status(
+    network: Network = "main",
+    data_dir: DataDir = None,
+    profile: Profile = None,
+    json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> int:
+    """Ask the running peer about itself: address, links, rooms."""
+    return _ask(data_dir, profile, network, {"type": "ShowStatus"}, json=json)
+
+
+def _ask(data_dir: Path | None, profile: str | None, network: str, intent: dict[str, object], *, json: bool) -> int:
+    from dhtchat.cli.asking import ask
+
+    return ask(data_dir, profile, network, intent, json=json)
+
+
+def _room(name: str) -> str:
+    """A room by its name: in a shell the '#' is easily forgotten, being the start of a comment."""
+    return name if name.startswith("#") else f"#{name}"
+
+
 def bootstrap(
     host: Host = None,
     port: Annotated[
@@ -346,7 +522,12 @@ def _main(
         raise typer.Exit
 
 
-COMMANDS = {function.__name__: function for function in (bootstrap, register, join, passwd, export, demo, simulate)}
+_IN_THE_LIST = (
+    *(register, join, passwd, up, down, listen, send),
+    *(users, rooms, names, whois, history, status),
+    *(export, bootstrap, demo, simulate),
+)
+COMMANDS = {function.__name__: function for function in _IN_THE_LIST}
 
 
 def build_app(arguments: list[str]) -> typer.Typer:

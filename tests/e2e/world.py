@@ -57,12 +57,12 @@ class World:
         self.folder = folder
         self.address = ""
         self.door: PeerProcess
-        self._network = "main"
+        self.network = "main"
         self._processes: list[PeerProcess] = []
         if network is not None:
             file = folder / "network.toml"
             file.write_text(network, encoding="utf-8")
-            self._network = str(file)
+            self.network = str(file)
 
     async def __aenter__(self) -> Self:
         return self
@@ -108,7 +108,7 @@ class World:
         """Any command with this network's options. `folder`: whose data folder; default: `name`'s own."""
         process = await PeerProcess.start(
             name,
-            [*arguments, "--network", self._network],
+            [*arguments, "--network", self.network],
             data_dir=self.folder / (folder or name),
             password=password,
             json=json,
