@@ -3,8 +3,6 @@
 Nothing may be imported here when this file is loaded: `dhtchat --version` and every other start of the program pays for it.
 """
 
-from __future__ import annotations
-
 TYPE_CHECKING = False  # as typing has it, without loading typing
 if TYPE_CHECKING:
     from dhtchat.app.attached import connect as connect

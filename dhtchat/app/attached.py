@@ -30,10 +30,10 @@ from dhtchat.limits import CONTROL_ANSWER_BYTES_MAX, CONTROL_EVENTS_MAX
 _encoder: Final = msgspec.json.Encoder()
 
 
-def connect(profile: str | None = None, *, data_dir: Path | None = None, network: str = "main") -> "Client":
+def connect(profile: str | None = None, *, data_dir: Path | str | None = None, network: str = "main") -> "Client":
     """The running peer of a profile (default: the last one used) as an async context manager. Entering it raises
     `NotRunning` when there is none."""
-    return Client(lambda: connect_to_peer(data_dir, profile, network))
+    return Client(lambda: connect_to_peer(Path(data_dir) if data_dir else None, profile, network))
 
 
 def attach(folder: Path) -> "Client":

@@ -34,6 +34,10 @@ class EventStream:
         self._events.append(event)
         self._poked.set()
 
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
     def close(self) -> None:
         self._closed = True
         self._poked.set()

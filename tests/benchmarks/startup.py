@@ -88,4 +88,3 @@ def measure() -> Iterator[Figure]:
         against = "a bare Typer program's command"
         yield Figure("dhtchat status", median["status"], "ms", against, median["typer-one"])
         yield Figure("dhtchat status --json", median["json"], "ms", against, median["typer-one"])
-        yield Figure("dhtchat status", median["status"], "ms", "a bare Typer program's --help", median["typer"])

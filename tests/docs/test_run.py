@@ -103,6 +103,34 @@ async def test_the_script_of_the_user_guide(processes: AsyncExitStack, tmp_path:
         await bot.wait()
 
 
+async def test_the_echo_bot_of_the_user_guide(processes: AsyncExitStack, tmp_path: Path) -> None:
+    """It attaches to the peer that was online last, and says what it hears."""
+    address = await _open_door(processes, tmp_path)
+    arguments = ["join", "alice", "--register", "--bootstrap", address]
+    alice = await _start(processes, "alice", arguments, tmp_path, password=PASSWORD)
+    await alice.wait_for_event("ready")
+    script = tmp_path / "echo.py"
+    program = marked(GUIDE, "run")["echo.py"]
+    assert "connect()" in program
+    script.write_text(
+        program.replace("connect()", f"connect(data_dir={str(tmp_path / 'alice')!r}, network='sim')"), encoding="utf-8"
+    )
+    bot = await asyncio.create_subprocess_exec(sys.executable, str(script))
+    try:
+        arguments = ["join", "bob", "--register", "--bootstrap", address]
+        bob = await _start(processes, "bob", arguments, tmp_path, password=PASSWORD)
+        await bob.wait_for_event("ready")
+        await alice.wait_for_event("joined", room="#lobby", user="alice")
+        bob.say("/join #lobby")
+        await bob.wait_for_event("joined", room="#lobby", user="bob")
+        await alice.wait_for_event("joined", room="#lobby", user="bob")
+        bob.say("is there an echo?")
+        await bob.wait_for_event("message", room="#lobby", sender="alice", text="is there an echo?")
+    finally:
+        bot.kill()
+        await bot.wait()
+
+
 async def _until_listed(peer: PeerProcess, room: str) -> None:
     """Ask until somebody is in the room."""
     for _ in range(100):
