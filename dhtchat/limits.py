@@ -163,6 +163,9 @@ TABLE_REFRESH_S: Final = 600
 """Stale buckets are refreshed this often (the paper, §2.3, says an hour; sessions here last minutes)."""
 BOOTSTRAP_TRIES: Final = 5
 """Tries of the first hello to an address that a user named: on a bad line nothing else can be tried instead."""
+NEIGHBOURS_ASKED: Final = 4
+"""Of the nodes nearest to us, how many are asked whether they know somebody near us whom we do not, before a whole search for
+our own id. Whoever comes near us tells all of them, so one would do if none were lost or lied. Our guess."""
 SELF_LOOKUP_FIRST_S: Final = 1.0
 """From joining to the second search for our own id; the pause grows threefold each time up to TABLE_REFRESH_S. Our guess."""
 JOIN_SEARCHES_MAX: Final = 3
@@ -232,6 +235,9 @@ LOOKUP_STARTS_PER_PATH: Final = 5
 LOOKUP_PATHS: Final = 4
 LOOKUP_PATHS_UNDER_ATTACK: Final = 8
 """Disjoint paths of a search that must not be fooled, and of its second try (S/Kademlia, 2007, §5: 4 to 8)."""
+LOOKUP_SPARE_ASKS: Final = 1
+"""Of a search that ends with a majority: how many more it asks at a time than it lacks, so that one who is silent need not be
+replaced before it ends. Our guess."""
 LOOKUP_AGREEMENT_MIN: Final = 0.75
 """Fewer of the paths than this know most of what was found: somebody lies. Our guess."""
 ROUND_TRIP_GAIN: Final = 0.125

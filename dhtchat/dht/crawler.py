@@ -19,7 +19,7 @@ from dhtchat.dht.lookup import Lookup
 from dhtchat.dht.protocol import DhtProtocol
 from dhtchat.errors import NetworkTrouble
 from dhtchat.ids import distance
-from dhtchat.limits import LOOKUP_AGREEMENT_MIN, LOOKUP_STARTS_PER_PATH
+from dhtchat.limits import LOOKUP_AGREEMENT_MIN, LOOKUP_SPARE_ASKS, LOOKUP_STARTS_PER_PATH
 
 
 class Found(NamedTuple):
@@ -59,8 +59,9 @@ class Question(NamedTuple):
 
     ask: Callable[[Contact], Awaitable[Sequence[Contact]]]
     """Puts it to a contact and returns whom that named. Raises `NetworkTrouble`."""
-    is_settled: Callable[[list[Contact]], bool]
-    """Told after each answer which of the best candidates have answered; True ends the search."""
+    lacks: Callable[[list[Contact]], int]
+    """Told after each answer which of the best candidates have answered: how many more, if they agree, would settle it. 0 ends
+    the search; and no more are asked at a time than that, and LOOKUP_SPARE_ASKS more."""
 
 
 class LookupCrawl(NodeSpiderCrawl):
@@ -155,12 +156,17 @@ class LookupCrawl(NodeSpiderCrawl):
         for other in worth:
             self._hops.setdefault(other, hops)
         self._lookup.shun(shunned)
-        more = self._lookup.on_reply(contact, worth)
-        if self._question is not None and self._question.is_settled(self._lookup.settled()):
+        if self._question is None:
+            self._ask(self._lookup.on_reply(contact, worth))
+            return
+        self._lookup.learn(contact, worth)
+        lacking = self._question.lacks(self._lookup.settled())
+        if lacking <= 0:
             self._settled = True
             self._end()
         else:
-            self._ask(more)
+            self._lookup.asks_open_max = lacking + LOOKUP_SPARE_ASKS
+            self._ask(self._lookup.next_asks())
 
     def _failed(self, contact: Contact) -> None:
         if self._over.done():

@@ -82,6 +82,9 @@ class Lookup:
         """How many of each node id we know."""
         self._namer: dict[Contact, Contact] = {}
         """Who named it first."""
+        self.asks_open_max: int | None = None
+        """How many may be waited for at a time, on all paths together, who are slow not among them: fewer than `alpha` on each
+        when a few more answers are all that is wanted. At least 1."""
         self._misled: Counter[Contact] = Counter()
         """Of each, how many that it named first keep silent, less those that answered."""
 
@@ -90,21 +93,35 @@ class Lookup:
         contacts = list(known)
         for number, path in enumerate(self._paths):
             self._hear(path, contacts[number :: len(self._paths)], None)
-        return self._next()
+        return self.next_asks()
 
     def on_reply(self, contact: Contact, closer: Iterable[Contact]) -> list[Contact]:
+        return self.next_asks() if self.learn(contact, closer) else []
+
+    def learn(self, contact: Contact, closer: Iterable[Contact]) -> bool:
+        """The first half of `on_reply`, for who looks at the answer before asking on: whether it was one we wait for."""
         path = self._settle(contact, Progress.ANSWERED)
         if path is None:
-            return []
+            return False
         self._hear(path, closer, contact)
-        return self._next()
+        return True
+
+    def next_asks(self) -> list[Contact]:
+        """The second half: whom to ask next. The paths take turns, so that none takes what all have heard of; those that have
+        asked least come first, so that none starves where only few may be asked."""
+        asked: list[Contact] = []
+        ranked = sorted(self._paths, key=lambda path: -path.asks_left)
+        takers = [(path, self._candidates(path)) for path in ranked]
+        while takers:
+            takers = [taker for taker in takers if self._ask_one(*taker, asked)]
+        return asked
 
     def on_failure(self, contact: Contact) -> list[Contact]:
-        return [] if self._settle(contact, Progress.FAILED) is None else self._next()
+        return [] if self._settle(contact, Progress.FAILED) is None else self.next_asks()
 
     def on_slow(self, contact: Contact) -> list[Contact]:
         """Its outcome is still to come, but others are asked meanwhile."""
-        return [] if self._settle(contact, Progress.SLOW) is None else self._next()
+        return [] if self._settle(contact, Progress.SLOW) is None else self.next_asks()
 
     def shun(self, contacts: Iterable[Contact]) -> None:
         """Named by somebody, but known not to answer: not asked, only counted."""
@@ -157,16 +174,8 @@ class Lookup:
 
     # --- whom to ask --------------------------------------------------------------------------------------------------
 
-    def _next(self) -> list[Contact]:
-        """The paths take turns, so that none takes what all have heard of."""
-        asked: list[Contact] = []
-        takers = [(path, self._candidates(path)) for path in self._paths]
-        while takers:
-            takers = [taker for taker in takers if self._ask_one(*taker, asked)]
-        return asked
-
     def _ask_one(self, path: _Path, candidates: Iterator[Contact], asked: list[Contact]) -> bool:
-        if path.waiting >= self._alpha or not path.asks_left:
+        if path.waiting >= self._alpha or not path.asks_left or self._is_enough():
             return False
         # Another path may have taken it since the list was made.
         contact = next((c for c in candidates if self._progress[c] is Progress.HEARD), None)
@@ -178,6 +187,9 @@ class Lookup:
         path.asks_left -= 1
         asked.append(contact)
         return True
+
+    def _is_enough(self) -> bool:
+        return self.asks_open_max is not None and sum(path.waiting for path in self._paths) >= self.asks_open_max
 
     def _candidates(self, path: _Path) -> Iterator[Contact]:
         """Those of the `k` nearest that a path believes in, nearest first, that nobody has asked."""

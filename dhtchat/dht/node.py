@@ -31,7 +31,7 @@ from dhtchat.dht.tending import TreeKeeper
 from dhtchat.dht.tree_reader import TreeReader, TreeReading
 from dhtchat.dht.upkeep import Upkeep
 from dhtchat.errors import AddressInUse, NetworkTrouble, NoBootstrapAnswered, ProofRefused
-from dhtchat.ids import Endpoint, NodeAddress, NodeId, RecordKey, node_id_of
+from dhtchat.ids import Endpoint, NodeAddress, NodeId, RecordKey, distance, node_id_of
 from dhtchat.limits import (
     ADOPTION_ASKS,
     BOOTSTRAP_ADDRESSES_MAX,
@@ -39,6 +39,7 @@ from dhtchat.limits import (
     CONTACTS_REMEMBERED_MAX,
     LOOKUP_PATHS,
     LOOKUP_PATHS_UNDER_ATTACK,
+    NEIGHBOURS_ASKED,
     PROBE_CONTACTS,
     REJOIN_ADDRESSES,
     RPC_TIMEOUT_S,
@@ -395,13 +396,38 @@ class DhtNode:
                         await self._joined.wait()
                         continue
                 delay_s = min(3 * delay_s, TABLE_REFRESH_S)
-                await self._server.crawl(self.node_id, self._parameters.k)
+                if joined or await self._has_new_neighbours():
+                    await self._server.crawl(self.node_id, self._parameters.k)
                 router = self._protocol.router
                 buckets = router.buckets_beside_ours() if joined else router.lonely_buckets()
                 joined = False
                 for bucket in buckets:
                     target = self._runtime.random.randint(*bucket.range).to_bytes(len(self.node_id), "big")
                     await self._server.crawl(target, self._parameters.k)
+
+    async def _has_new_neighbours(self) -> bool:
+        """Whether those nearest to us know somebody whom we do not, and who belongs among the nearest to us."""
+        k, router = self._parameters.k, self._protocol.router
+        nearest = router.nearest(self.node_id, k)
+        if len(nearest) < k:
+            return True
+
+        async def name_new(contact: Contact) -> bool:
+            try:
+                named = await self._protocol.call_find_node(contact, self.node_id)
+            except NetworkTrouble:
+                return True  # and maybe somebody has taken its place
+            reach = distance(nearest[-1].node_id, self.node_id)
+            return any(
+                other.node_id != self.node_id
+                and distance(other.node_id, self.node_id) < reach
+                and router.find(other.node_id) is None
+                for other in self._protocol.sift(named)[0]
+            )
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(name_new(contact)) for contact in nearest[:NEIGHBOURS_ASKED]]
+        return any(task.result() for task in tasks)
 
     def _own_contact(self) -> Contact | None:
         return None if self._client or self._address is None else Contact(self.node_id, self._address, self.node_key)

@@ -2,11 +2,10 @@
 
 import asyncio
 
-from dhtchat.dht.claiming import ClaimReading, Tally
+from dhtchat.dht.claiming import ClaimReading
 from dhtchat.dht.replicas import Replicas
 from dhtchat.dht.storage import claim_of
 from dhtchat.errors import TooFewAnswered
-from dhtchat.ids import RecordKey
 from dhtchat.limits import CLAIM_PAUSE_S, CLAIM_READS_MAX, CLAIM_TRIES, CLAIM_WAIT_S_MAX
 from dhtchat.parameters import NetworkParameters
 from dhtchat.records.kinds import DurableRecord
@@ -27,16 +26,18 @@ async def race_for_name(
     became certain.
     """
     key, own_claim = record.body.place(record.key), claim_of(record)
-    tally = await _read(key, replicas, parameters)
+    nearest = await replicas.nearest(key, parameters.k, careful=True)
+    tally = await replicas.tally(key, nearest)
     decision = tally.strict_decision()
     if decision.certain and decision.owner != own_claim:
         return tally.reading(decision)
     wait_s = min(2 * (round_trip_s or 0.0), CLAIM_WAIT_S_MAX)  # none measured: nobody to wait for
     for _ in range(CLAIM_READS_MAX):
         # Again each time: who did not hear of it, or entered meanwhile, has no vote yet and so keeps everybody waiting.
-        await replicas.put(record, tries=CLAIM_TRIES)
+        await replicas.put_at(nearest, record, tries=CLAIM_TRIES)
         await asyncio.sleep(wait_s)
-        tally = await _read(key, replicas, parameters)
+        nearest = await replicas.nearest(key, parameters.k, careful=True)
+        tally = await replicas.tally(key, nearest)
         decision = tally.strict_decision()
         if decision.certain and decision.owner is not None:
             return tally.reading(decision)
@@ -47,7 +48,3 @@ async def race_for_name(
     raise TooFewAnswered(
         f"{len(tally.answers)} of the {asked} nodes responsible for '{record.body.name}' answered, and they do not agree yet"
     )
-
-
-async def _read(key: RecordKey, replicas: Replicas, parameters: NetworkParameters) -> Tally:
-    return await replicas.tally(key, await replicas.nearest(key, parameters.k, careful=True))

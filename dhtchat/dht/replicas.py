@@ -256,6 +256,14 @@ class Replicas:
         key = place_of(record, depth)
         assert key is not None
         replicas = await self.nearest(key, self.count_for(record), careful=is_durable(record))
+        return await self.put_at(replicas, record, depth=depth, lives=lives, tries=tries)
+
+    async def put_at(
+        self, replicas: ReplicaSet, record: Record, *, depth: int = 0, lives: int = 0, tries: int | None = None
+    ) -> tuple[PutReport, list[Outcome]]:
+        """The same where a search has just found the replicas."""
+        key = place_of(record, depth)
+        assert key is not None
         outcomes = await self.store_at_all(
             replicas.contacts, key, record.raw, depth=depth, lives=max(depth, lives), tries=tries
         )
@@ -288,11 +296,11 @@ class Replicas:
             votes[contact] = claims
             return closer
 
-        def agreed(settled: list[Contact]) -> bool:
+        def lacking(settled: list[Contact]) -> int:
             first = Counter(claim_of(held[0]) for contact in settled if (held := votes.get(contact)))
-            return bool(first) and 2 * max(first.values()) > k
+            return k // 2 + 1 - max(first.values(), default=0)
 
-        found = await self._crawl(key, k, question=Question(ask, agreed), careful=True, hasty=True)
+        found = await self._crawl(key, k, question=Question(ask, lacking), careful=True, hasty=True)
         tally = Tally(nodes_known=max(self.nodes_known(), len(found.nearest)))
         tally.on_silence(found.silent)
         for contact in self._with_us(found.nearest, key, k):
@@ -364,11 +372,12 @@ class Replicas:
             said[contact] = self._node_of(page, page.held, key, kind, depth, whole=not page.following)
             return page.closer
 
-        def agreed(settled: list[Contact]) -> bool:
+        def lacking(settled: list[Contact]) -> int:
             same = Counter(said[contact].gist for contact in settled if contact in said)
-            return any(gist != _Gist() and 2 * times > SOFT_REPLICAS for gist, times in same.items())
+            del same[_Gist()]  # of nothing one is never sure
+            return SOFT_REPLICAS // 2 + 1 - max(same.values(), default=0)
 
-        found = await self._crawl(key, SOFT_REPLICAS, question=Question(ask, agreed), hasty=True)
+        found = await self._crawl(key, SOFT_REPLICAS, question=Question(ask, lacking), hasty=True)
         nodes = {
             contact: self._node_here(key, kind, depth) if self.is_us(contact) else said[contact]
             for contact in self._with_us(found.nearest, key, SOFT_REPLICAS)
@@ -449,8 +458,8 @@ class Replicas:
             with contextlib.suppress(NetworkTrouble):
                 await ask(contact)
 
-        def agreed(settled: list[Contact]) -> bool:
-            return 2 * _sum(votes[contact] for contact in settled if contact in votes).split > SOFT_REPLICAS
+        def lacking(settled: list[Contact]) -> int:
+            return SOFT_REPLICAS // 2 + 1 - _sum(votes[contact] for contact in settled if contact in votes).split
 
         if near:
             async with asyncio.TaskGroup() as group:
@@ -458,7 +467,7 @@ class Replicas:
                     if not self.is_us(contact):  # we ask because we do not know
                         group.create_task(ask_near(contact))
             return _sum(votes.values())
-        found = await self._crawl(key, SOFT_REPLICAS, question=Question(ask, agreed), hasty=True)
+        found = await self._crawl(key, SOFT_REPLICAS, question=Question(ask, lacking), hasty=True)
         replicas = self._with_us(found.nearest, key, SOFT_REPLICAS)
         return _sum(self._own_vote(key, kind) if self.is_us(contact) else votes[contact] for contact in replicas)
 
