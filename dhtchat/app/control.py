@@ -168,7 +168,9 @@ class Control:
         self._short_folder: Path | None = None
         self._secret = ""
         self._node: asyncio.Future[ChatNode]
-        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._connections: set[asyncio.Task[None]] = set()
+        self._stopping: set[asyncio.Task[None]] = set()
+        """Those that have asked for the end: theirs is the sign that the profile is free again."""
 
     async def __aenter__(self) -> Self:
         from filelock import FileLock, Timeout
@@ -201,6 +203,9 @@ class Control:
         self._node.cancel()
         self._forget_last()
         self._lock.release()
+        for task in list(self._stopping):
+            task.cancel()
+        await asyncio.gather(*self._stopping, return_exceptions=True)
 
     def serve(self, node: ChatNode) -> None:
         """Those who have connected become faces of `node`, which is online."""
@@ -253,27 +258,34 @@ class Control:
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        if len(self._connections) >= CONTROL_CLIENTS_MAX or not _is_same_user(writer):
+        if len(self._connections) + len(self._stopping) >= CONTROL_CLIENTS_MAX or not _is_same_user(writer):
             writer.transport.abort()
             return
-        self._connections[task] = writer
+        self._connections.add(task)
         try:
-            await self._greet(reader, writer)
+            if await self._greet(reader, writer):
+                self._connections.remove(task)
+                self._stopping.add(task)
+                await asyncio.Event().wait()  # until the peer has ended, which ends us
         except (OSError, TimeoutError, asyncio.IncompleteReadError, MalformedMessage) as error:
             log.info("a control connection ended: %s", error)
         except asyncio.CancelledError:
             writer.transport.abort()  # the peer ends
         finally:
-            del self._connections[task]
+            self._connections.discard(task)
+            self._stopping.discard(task)
             writer.close()
 
-    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Serve it; whether it has asked for the end of the peer."""
         async with asyncio.timeout(CONTROL_HELLO_TIMEOUT_S):
             hello = decode_hello(await _line(reader))
         if not hmac.compare_digest(hello.secret.encode(), self._secret.encode()):
             raise MalformedMessage("a wrong secret")
         node = await asyncio.shield(self._node)
-        await _Connection(node, reader, writer, hello, self._events_max).run()
+        if not node.is_online:  # it is leaving
+            return False
+        return await _Connection(node, reader, writer, hello, self._events_max).run()
 
 
 class _Connection:
@@ -287,9 +299,11 @@ class _Connection:
         self._writer = writer
         self._listens = hello.listens
         self._face = Face(writer.transport.abort, listens=hello.listens, events_max=events_max)
+        self._stops = False
         self._sends = asyncio.Semaphore(CONTROL_SENDS_MAX)
 
-    async def run(self) -> None:
+    async def run(self) -> bool:
+        """Until either side ends it; whether it has asked for the end of the peer."""
         self._node.add_face(self._face)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -300,6 +314,7 @@ class _Connection:
             raise group.exceptions[0] from None
         finally:
             self._node.remove_face(self._face)
+        return self._stops
 
     async def _write(self) -> None:
         """Until the face is closed. Who does not read fills the face's queue, and is gone then."""
@@ -316,6 +331,7 @@ class _Connection:
                         await self._sends.acquire()
                         tasks.create_task(self._send(request.id, request.do))
                     case Stop():
+                        self._stops = True
                         await self._node.leave()
                     case intents.Quit():
                         self._answer(Done(id=request.id))

@@ -37,6 +37,7 @@ class Node:
     def __init__(self) -> None:
         self.faces = Faces()
         self.performed: list[intents.Intent] = []
+        self.is_online = True
 
     def add_face(self, face: Face) -> None:
         face.stream.put(READY)
@@ -51,6 +52,7 @@ class Node:
             self.faces.put(STATUS if isinstance(intent, intents.ShowStatus) else Notice(message="done"))
 
     async def leave(self) -> None:
+        self.is_online = False
         self.faces.put(Bye())
         self.faces.close()
 
@@ -203,6 +205,22 @@ async def test_who_breaks_the_rules_loses_the_connection(tmp_path: Path, lines: 
             await asyncio.wait_for(reader.read(), 10.0)
         writer.close()
         assert await other.perform("/status") == [STATUS]
+
+
+async def test_who_stops_the_peer_hears_when_the_profile_is_free_again(tmp_path: Path) -> None:
+    """So that `up` right after `down` finds nobody; and who connects while it leaves is not served any more."""
+    async with served(tmp_path):
+        reader, writer = await raw(tmp_path, b'{"hello": 1}\n{"id": 1, "do": {"type": "Stop"}}\n')
+        assert [json.loads(await reader.readline())["event"] for _ in range(2)] == ["ready", "bye"]
+        end = asyncio.create_task(reader.read())
+        with pytest.raises(NotRunning):
+            async with attach(folder_of(tmp_path)):
+                pass
+        assert not end.done()
+    assert await asyncio.wait_for(end, 10.0) == b""
+    writer.close()
+    async with served(tmp_path):
+        pass
 
 
 # --- the door ---------------------------------------------------------------------------------------------------------
