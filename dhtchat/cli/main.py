@@ -45,6 +45,9 @@ PasswordFile = Annotated[
 ]
 
 
+COMPLETION_VARIABLE = "_DHTCHAT_COMPLETE"
+"""Set by the script that `--install-completion` writes for a shell."""
+
 KeepDays = Annotated[
     int | None,
     typer.Option("--keep-days", metavar="N", min=0, max=36_500, help="Drop talk older than this; 0 keeps all."),
@@ -73,8 +76,11 @@ def run(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code. Whatever goes wrong is said in two lines."""
     os.umask(0o077)
     arguments = sys.argv[1:] if arguments is None else arguments
+    completing = COMPLETION_VARIABLE in os.environ  # a shell asks what may come next: then all options are needed
     try:
-        code = build_app(arguments)(arguments, prog_name="dhtchat", standalone_mode=False)
+        code = build_app([*COMMANDS] if completing else arguments)(
+            arguments, prog_name="dhtchat", standalone_mode=False
+        )
         return code if isinstance(code, int) else 0
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last stop: `report` keeps a bug's traceback
         from dhtchat.cli.errors import report
@@ -536,7 +542,6 @@ def build_app(arguments: list[str]) -> typer.Typer:
     app = typer.Typer(
         help="Chat that needs nobody's server: peers find each other through a DHT and talk over TLS.",
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )

@@ -44,6 +44,7 @@ def test_the_chat_commands_are_those_of_the_table() -> None:
     ]
 
 
+OF_THE_PROGRAM = {"--version", "--help", "--install-completion", "--show-completion"}
 ALONE = {"demo", "export", "simulate"}
 """Commands that take no part in a network, and so none of the common options that belong to one."""
 
@@ -85,7 +86,7 @@ def test_command_lines_are_understood(page: Path) -> None:
     for name in quoted(prose(text)):
         if name.startswith("dhtchat "):
             command, *_ = [word for word in name.split()[1:] if not word.startswith("-")] or [""]
-            known = _options(command) if command else {"--version", "--help"}
+            known = _options(command) if command else OF_THE_PROGRAM
             assert set(re.findall(r"--[a-z-]+", name)) <= known, name
 
 
