@@ -13,6 +13,7 @@ from dhtchat.chat.commands import parse_line
 from dhtchat.chat.events import ErrorShown, LinesRead, MessageArrived, Notice, StatusChanged
 from dhtchat.chat.markup import clean
 from dhtchat.cli.errors import INTERRUPTED
+from dhtchat.cli.full_screen import FullScreen, fits_terminal
 from dhtchat.cli.output import Output
 from dhtchat.cli.passwords import PasswordOptions, StandardInput, ask_hidden, read_new_password, read_password, tell
 from dhtchat.cli.running import run_until_done
@@ -30,9 +31,16 @@ _QUEUED_NOTICE_S = 5.0
 
 
 def join(
-    settings: "Settings", name: str | None, rooms: list[str], options: PasswordOptions, *, create: bool, json: bool
+    settings: "Settings",
+    name: str | None,
+    rooms: list[str],
+    options: PasswordOptions,
+    *,
+    create: bool,
+    json: bool,
+    plain: bool,
 ) -> int:
-    """Log in and chat until the input ends. Returns the exit code."""
+    """Log in and chat until the input ends or, on a terminal, the screen is left. Returns the exit code."""
     login, profile = _who(settings, name)
     folded = [fold_room_meant(room) for room in rooms]
     standard_input = StandardInput()
@@ -51,7 +59,10 @@ def join(
         json=json,
         ask_again=(lambda: ask_hidden(prompt)) if typed else None,
     )
-    return run_until_done(face.run(password, folded, standard_input, create=create))
+    if plain or json or not fits_terminal():
+        return run_until_done(face.run(password, folded, standard_input, create=create))
+    screen = FullScreen(settings, login, profile)
+    return run_until_done(screen.run(folded, lambda node: face.enter(node, password, create=create)))
 
 
 def _who(settings: "Settings", name: str | None) -> tuple[Login, str]:
@@ -100,9 +111,7 @@ class LineMode:
                 self._output.on_closed = session.cancel  # nobody reads us any more: leave in good order
             try:
                 await node.connect(self._profile)
-                if create:
-                    await node.register(self._login.name, password)
-                await self._log_in(node, password)
+                await self.enter(node, password, create=create)
                 await node.go_online()
                 for room in rooms:
                     await node.perform(intents.JoinRoom(room))
@@ -116,6 +125,12 @@ class LineMode:
                 with contextlib.suppress(asyncio.CancelledError):
                     await printer
         return 0
+
+    async def enter(self, node: ChatNode, password: str, *, create: bool) -> None:
+        """Register if that is asked for, and log in."""
+        if create:
+            await node.register(self._login.name, password)
+        await self._log_in(node, password)
 
     async def _log_in(self, node: ChatNode, password: str) -> None:
         """Who types may mistype, as with ssh; a script is told at once."""

@@ -218,6 +218,7 @@ def join(
         _password_options(password_stdin, password_file),
         create=create,
         json=json,
+        plain=plain,
     )
 
 
