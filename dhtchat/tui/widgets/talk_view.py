@@ -49,7 +49,7 @@ class TalkView(ScrollView, can_focus=False):
             self.scroll_end(animate=False)
 
     def _lay_out(self) -> None:
-        width = max(self.size.width, 1)
+        width = max(self.scrollable_content_region.width, 1)
         self._items = list(_with_separators(self._talk))
         self._drawn = {}
         room = width - gutter_cells(width)
@@ -65,7 +65,7 @@ class TalkView(ScrollView, can_focus=False):
         return list(body(line, self.palette).wrap(self.app.console, max(room, 1))) or [Text()]
 
     def render_line(self, y: int) -> Strip:
-        width, row = self.size.width, y + self.scroll_offset.y
+        width, row = self.scrollable_content_region.width, y + self.scroll_offset.y
         background = Style(bgcolor=self.palette.background)
         if not self._ends or row >= self._ends[-1]:
             return Strip.blank(width, background)
