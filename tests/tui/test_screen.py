@@ -99,6 +99,8 @@ async def test_readline_keys_completion_and_history() -> None:
         assert composer.text == "one two"
         await pilot.press("enter", "up")
         assert composer.text == "one two"
+        await pilot.press("ctrl+u", *"three", "enter", *"on", "ctrl+r")
+        assert composer.text == "one two"
         await pilot.press("ctrl+u", *"bo", "tab")
         assert composer.text == "bob: "
         await pilot.press("ctrl+u", *"/qui", "tab")

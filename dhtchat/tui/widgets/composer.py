@@ -34,6 +34,8 @@ class Composer(TextArea):
         Binding("ctrl+y", "yank", show=False, priority=True),
         Binding("ctrl+k", "kill(True)", show=False, priority=True),
         Binding("ctrl+u", "kill(False)", show=False, priority=True),
+        Binding("ctrl+r", "search_sent", show=False, priority=True),
+        Binding("ctrl+f", "search_talk", show=False, priority=True),
         Binding("ctrl+w", "kill_word", show=False, priority=True),
         Binding("alt+b", "cursor_word_left", show=False),
         Binding("alt+f", "cursor_word_right", show=False),
@@ -80,6 +82,19 @@ class Composer(TextArea):
 
     def action_insert_newline(self) -> None:
         self.insert("\n")
+
+    def action_search_sent(self) -> None:
+        """The latest line one typed that has the words that stand here; again: the one before it."""
+        if not self._recalled:
+            self._draft = self.text
+        for back in range(self._recalled + 1, len(self._sent) + 1):
+            if self._draft in self._sent[-back]:
+                self._recalled = back
+                self._put(self._sent[-back])
+                return
+
+    def action_search_talk(self) -> None:
+        self._put(f"/search {self.text}")
 
     def action_kill(self, forward: bool) -> None:
         row, column = self.cursor_location
