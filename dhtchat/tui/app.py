@@ -79,6 +79,8 @@ class ChatApp(App[None]):
         self._palette = LIGHT if light else DARK
         self._asked: set[str] = set()
         """Talks whose history has been asked for."""
+        self._is_stale = False
+        """Whether something was told that is not shown yet."""
 
     def compose(self) -> ComposeResult:
         yield Static(id="topic", markup=False)
@@ -116,9 +118,12 @@ class ChatApp(App[None]):
         if current is not before and current.name and current.name not in self._asked:
             self._asked.add(current.name)
             await self._peer.perform(intents.ShowHistory(_FIRST_LINES, current.name))
-        await self._show()
+        if not self._is_stale:
+            self._is_stale = True
+            self.call_later(self._show)  # once for all that arrives until then
 
     async def _show(self) -> None:
+        self._is_stale = False
         talks, current = self._talks, self._talks.current
         if read := talks.take_read():
             await self._peer.perform(intents.MarkRead(read))

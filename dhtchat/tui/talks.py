@@ -27,9 +27,9 @@ class Heat(IntEnum):
     HIGHLIGHT = 3
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Line:
-    """One entry of a talk. `id` empty: our own words, not somebody's line."""
+    """One entry of a talk, which is itself and no other. `id` empty: our own words, not somebody's line."""
 
     text: str
     id: str = ""
@@ -44,6 +44,8 @@ class Line:
     quote: str = ""
     state: str = ""
     reactions: dict[str, list[str]] = field(default_factory=dict)
+    version: int = 0
+    """Goes up with every change."""
 
 
 @dataclass(slots=True)
@@ -134,6 +136,7 @@ class Talks:
                 for talk in self.by_name.values():
                     if line_id in talk.by_id:
                         talk.by_id[line_id].state = state
+                        talk.by_id[line_id].version += 1
                         talk.version += 1
             case events.LinesRead(target=target, ids=ids):
                 if read := self.by_name.get(target):
@@ -193,6 +196,7 @@ class Talks:
         if event.edits or event.deletes or event.reacts_to:
             if line is not None:
                 self._operate(event, line)
+                line.version += 1
                 talk.version += 1
             return
         if event.id in talk.by_id:

@@ -33,6 +33,9 @@ class TalkView(ScrollView, can_focus=False):
         self._ends: list[int] = []
         """Behind which row each item ends."""
         self._drawn: dict[int, list[Strip]] = {}
+        self._heights: dict[Line, tuple[int, int]] = {}
+        """Of each line in what version of it: to wrap thousands of them for every new one would take half a second."""
+        self._width = 0
 
     def show(self, talk: Talk) -> None:
         """Draw this talk, or what has changed in it."""
@@ -50,13 +53,22 @@ class TalkView(ScrollView, can_focus=False):
 
     def _lay_out(self) -> None:
         width = max(self.scrollable_content_region.width, 1)
+        room = width - gutter_cells(width)
+        known = self._heights if width == self._width else {}
+        self._width = width
         self._items = list(_with_separators(self._talk))
         self._drawn = {}
-        room = width - gutter_cells(width)
-        heights = (
-            1 if isinstance(item, str) or is_one_row(item, room) else len(self._wrap(item, room))
-            for item in self._items
-        )
+        self._heights = {}
+        heights = []
+        for item in self._items:
+            if isinstance(item, str):
+                heights.append(1)
+                continue
+            version, height = known.get(item, (-1, 0))
+            if version != item.version:
+                height = 1 if is_one_row(item, room) else len(self._wrap(item, room))
+            self._heights[item] = item.version, height
+            heights.append(height)
         self._ends = list(accumulate(heights))
         self.virtual_size = Size(width, self._ends[-1] if self._ends else 0)
         self.refresh()
