@@ -6,6 +6,7 @@ from datetime import tzinfo
 from typing import ClassVar, Final, Protocol
 
 from textual import work
+from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
@@ -106,6 +107,11 @@ class ChatApp(App[None]):
             await self._take(event)
         self.exit()
 
+    @work
+    async def _ask(self, intent: intents.Intent) -> None:
+        """Apart from the events: an answer may have to come from the network, and what is told meanwhile is shown."""
+        await self._peer.perform(intent)
+
     async def _take(self, event: events.Event) -> None:
         before = self._talks.current
         self._talks.take(event)
@@ -114,10 +120,10 @@ class ChatApp(App[None]):
             case events.MessageArrived(mentioned=mentioned, own=False, muted=False) if mentioned or not event.room:
                 self.bell()
             case events.Joined(room=room):
-                await self._peer.perform(intents.ListNames(room))
+                self._ask(intents.ListNames(room))
         if current is not before and current.name and current.name not in self._asked:
             self._asked.add(current.name)
-            await self._peer.perform(intents.ShowHistory(_FIRST_LINES, current.name))
+            self._ask(intents.ShowHistory(_FIRST_LINES, current.name))
         if not self._is_stale:
             self._is_stale = True
             self.call_later(self._show)  # once for all that arrives until then
@@ -126,7 +132,7 @@ class ChatApp(App[None]):
         self._is_stale = False
         talks, current = self._talks, self._talks.current
         if read := talks.take_read():
-            await self._peer.perform(intents.MarkRead(read))
+            self._ask(intents.MarkRead(read))
         self.query_one(TalkView).show(current)
         self.query_one(TalkList).show(talks, self._palette)
         self.query_one(MemberList).show(talks, self._palette)
@@ -218,5 +224,9 @@ class ChatApp(App[None]):
 
 async def run(peer: Peer, user: str, *, light: bool = False) -> None:
     """Show the screen until the user leaves it or the peer ends."""
+    assert isinstance(ANSI_SEQUENCES_KEYS, dict)
+    for number in range(1, 10):
+        # Textual takes Alt with a digit for the sign that a Mac types with it, so that Alt+3 and a typed pound are one.
+        ANSI_SEQUENCES_KEYS.pop(f"\x1b{number}", None)
     with contextlib.suppress(EOFError):
         await ChatApp(peer, user, light=light).run_async()

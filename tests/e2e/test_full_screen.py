@@ -96,6 +96,8 @@ async def test_two_people_talk_and_one_is_killed(world: World) -> None:
         await alice_sees.shows("Alt+A: bob (1)")
         alice.type("\x1ba")
         await alice_sees.shows("bob between us")
+        alice.type("\x1b1")
+        await alice_sees.shows("online as alice")
         bob.kill()
         alice.type("/switch #lobby\r")
         await alice_sees.shows("○", timeout_s=150.0)
