@@ -556,6 +556,10 @@ GOODBYE_TIMEOUT_S: Final = 2.0
 """Leaving says so to the replicas and the neighbours, for no longer than this."""
 EVENTS_WAITING_MAX: Final = 10_000
 """Events no face has taken yet; the oldest chatter (presence, status) goes first."""
+SCREEN_LINES_MAX: Final = 10_000
+"""Lines of one talk that the full screen keeps to scroll back in; older ones stay in the history. Our guess."""
+SENT_LINES_KEPT_MAX: Final = 200
+"""What one typed, for the up key. Our guess."""
 
 # --- the control socket -----------------------------------------------------------------------------------------------
 

@@ -39,6 +39,8 @@ OWNERS = {
     "kademlia": ("dhtchat.dht",),
     "rpcudp": ("dhtchat.dht",),
     "typer": ("dhtchat.cli", "dhtchat.tui"),
+    "rich": ("dhtchat.tui",),
+    "textual": ("dhtchat.tui",),
     "colorama": ("dhtchat.cli", "dhtchat.tui"),
 }
 """Libraries that only these parts may import."""

@@ -24,7 +24,7 @@ from dhtchat.app.meeting_point import Meeting, connect_to_peer, meet
 from dhtchat.chat.commands import parse_line
 from dhtchat.chat.events import ErrorShown, Event, Ready
 from dhtchat.chat.intents import Intent, MarkRead
-from dhtchat.errors import DhtChatError, MalformedMessage, NotRunning, error_of
+from dhtchat.errors import BadUsage, DhtChatError, MalformedMessage, NotRunning, error_of
 from dhtchat.limits import CONTROL_ANSWER_BYTES_MAX, CONTROL_EVENTS_MAX
 
 _encoder: Final = msgspec.json.Encoder()
@@ -80,6 +80,14 @@ class Client:
         self._following.cancel()
         await asyncio.gather(self._following, return_exceptions=True)
         self._writer.transport.abort()
+
+    def require_user(self, name: str) -> None:
+        """Raises `BadUsage` when it is the peer of somebody else."""
+        if self.ready.user != name:
+            raise BadUsage(
+                f"the peer that runs in this profile is that of {self.ready.user}",
+                hint="Name another one with --profile.",
+            )
 
     def events(self) -> AsyncIterator[Event]:
         """Everything that happens from now on, and what answers `perform`, in order, until the peer ends. One reader.

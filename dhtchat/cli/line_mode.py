@@ -18,12 +18,13 @@ from dhtchat.chat.commands import parse_line
 from dhtchat.chat.events import Bye, ErrorShown, LinesRead, MessageArrived, Notice, StatusChanged
 from dhtchat.chat.markup import clean
 from dhtchat.cli.errors import INTERRUPTED
+from dhtchat.cli.full_screen import FullScreen, attach_screen, fits_terminal, goes_on
 from dhtchat.cli.output import Output
 from dhtchat.cli.passwords import PasswordOptions, StandardInput, ask_hidden, read_new_password, read_password, tell
 from dhtchat.cli.running import run_until_done
 from dhtchat.cli.who import who_logs_in
 from dhtchat.crypto.password import check_policy
-from dhtchat.errors import BadUsage, DhtChatError, NotRunning, TooLong, WrongPassword
+from dhtchat.errors import DhtChatError, NotRunning, TooLong, WrongPassword
 from dhtchat.ids import Login, fold_room_meant
 from dhtchat.limits import OUTGOING_LINES_MAX, PASSWORD_TRIES, TERMINAL_LINE_BYTES_MAX
 from dhtchat.runtime import real_runtime
@@ -36,16 +37,26 @@ _QUEUED_NOTICE_S = 5.0
 
 
 def join(
-    settings: "Settings", name: str | None, rooms: list[str], options: PasswordOptions, *, create: bool, json: bool
+    settings: "Settings",
+    name: str | None,
+    rooms: list[str],
+    options: PasswordOptions,
+    *,
+    create: bool,
+    json: bool,
+    plain: bool,
 ) -> int:
-    """Log in and chat until the input ends. Returns the exit code."""
+    """Log in and chat until the input ends or, on a terminal, the screen is left. Returns the exit code."""
     login, profile = who_logs_in(settings, name)
     folded = [fold_room_meant(room) for room in rooms]
     standard_input = StandardInput()
+    on_screen = not (plain or json) and fits_terminal()
     folder = profile_folder(network_folder(settings.data_dir, settings.parameters), profile)
     if not create and _is_running(folder):
         if options.from_stdin:
             read_password(options, standard_input)  # not needed, and not to be taken for a line of talk
+        if on_screen:
+            return run_until_done(attach_screen(folder, login, folded))
         return run_until_done(_attach(folder, login, folded, standard_input, json=json))
     prompt = f"Password of {login.name}: "
     if create:
@@ -62,6 +73,9 @@ def join(
         json=json,
         ask_again=(lambda: ask_hidden(prompt)) if typed else None,
     )
+    if on_screen:
+        screen = FullScreen(settings, login, profile)
+        return run_until_done(screen.run(folded, lambda node: session.enter(node, password, create=create)))
     return run_until_done(session.run(password, folded, standard_input, create=create))
 
 
@@ -77,14 +91,10 @@ async def _attach(folder: Path, login: Login, rooms: list[str], standard_input: 
     """Line mode at a peer that runs already."""
     output = Output(json=json, user=login.name)
     async with attach(folder) as client:
-        if client.ready.user != login.name:
-            raise BadUsage(
-                f"the peer that runs in this profile is that of {client.ready.user}",
-                hint="Name another one with --profile.",
-            )
+        client.require_user(login.name)
         output.show(client.ready)
         if await LineMode(output, json=json).run(client.screen, rooms, standard_input):
-            output.show(Notice(message=f"you have left; the peer of {login.name} goes on, 'dhtchat down' ends it"))
+            output.show(Notice(message=goes_on(login.name)))
             output.show(Bye())
     return 0
 
@@ -120,9 +130,7 @@ class InProcess:
             printer = asyncio.create_task(self._face.print_events(node))
             try:
                 await node.connect(self._profile)
-                if create:
-                    await node.register(self._login.name, password)
-                await self._log_in(node, password)
+                await self.enter(node, password, create=create)
                 await node.go_online()
                 control.serve(node)
                 await self._face.talk(node, rooms, standard_input, printer)
@@ -137,6 +145,12 @@ class InProcess:
                     await printer
                 await control.take_leave()
         return 0
+
+    async def enter(self, node: ChatNode, password: str, *, create: bool) -> None:
+        """Register if that is asked for, and log in."""
+        if create:
+            await node.register(self._login.name, password)
+        await self._log_in(node, password)
 
     async def _log_in(self, node: ChatNode, password: str) -> None:
         """Who types may mistype, as with ssh; a script is told at once."""

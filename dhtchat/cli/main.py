@@ -224,6 +224,7 @@ def join(
         _password_options(password_stdin, password_file),
         create=create,
         json=json,
+        plain=plain,
     )
 
 

@@ -1,10 +1,12 @@
 """A chat on a terminal of its own, as a person has it: what is typed is echoed, Ctrl-C is a signal, colours are possible."""
 
 import asyncio
+import codecs
 import contextlib
 import os
 import signal
 import sys
+import termios
 from pathlib import Path
 from typing import Self
 
@@ -12,15 +14,25 @@ from typing import Self
 class PseudoTerminal:
     """Runs `dhtchat ARGUMENTS` there. `shown`: everything that reached the screen. POSIX only."""
 
-    def __init__(self, *arguments: str, data_dir: Path, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        data_dir: Path,
+        environment: dict[str, str] | None = None,
+        rows: int = 24,
+        columns: int = 80,
+    ) -> None:
+        self._size = rows, columns
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._command = [sys.executable, "-m", "dhtchat", *arguments, "--data-dir", str(data_dir)]
         self._environment = {**os.environ, "TERM": "xterm-256color", **(environment or {})}
         self.shown = ""
-        self._news = asyncio.Event()
+        self.news = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         self._master, slave = os.openpty()
         os.set_blocking(self._master, False)
+        termios.tcsetwinsize(self._master, self._size)
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command,
@@ -42,6 +54,9 @@ class PseudoTerminal:
         await self._process.wait()
         os.close(self._master)
 
+    def kill(self) -> None:
+        self._process.send_signal(signal.SIGKILL)
+
     def type(self, text: str) -> None:
         os.write(self._master, text.encode())
 
@@ -50,8 +65,8 @@ class PseudoTerminal:
         try:
             async with asyncio.timeout(timeout_s):
                 while text not in self.shown:
-                    self._news.clear()
-                    await self._news.wait()
+                    self.news.clear()
+                    await self.news.wait()
         except TimeoutError:
             raise AssertionError(f"{text!r} was not shown within {timeout_s:g} s, but {self.shown!r}") from None
 
@@ -67,5 +82,5 @@ class PseudoTerminal:
         except OSError:  # Linux says EIO once nobody has the other side open any more
             asyncio.get_running_loop().remove_reader(self._master)
             return
-        self.shown += data.decode("utf-8", "replace")
-        self._news.set()
+        self.shown += self._decoder.decode(data)
+        self.news.set()

@@ -1,0 +1,1 @@
+"""The full screen. Translates keys to intents and events to pictures; decides nothing."""

@@ -1,0 +1,81 @@
+"""Lines of talk as styled text. Built from the spans of `chat/markup.py` only: remote text is never parsed as markup."""
+
+from typing import Final
+
+from rich.cells import cell_len, set_cell_size
+from rich.style import Style
+from rich.text import Text
+
+from dhtchat.chat.markup import clean, parse
+from dhtchat.tui.talks import Line
+from dhtchat.tui.themes import Palette, colour_of
+
+MARKS: Final = {"queued": "…", "sent": "→", "stored": "▣", "delivered": "✓", "read": "✓✓", "failed": "✗ not delivered"}
+"""What became of one's own line."""
+
+
+def name_cells(width: int) -> int:
+    """How wide the column of names is."""
+    return 12 if width >= 60 else 8
+
+
+def gutter_cells(width: int) -> int:
+    """What stands before the text: time, name and a space each; on a very narrow screen nothing."""
+    return 0 if width < 24 else 6 + name_cells(width) + 1
+
+
+def body(line: Line, palette: Palette) -> Text:
+    """What is said, with what belongs to it."""
+    text = Text(style=Style(color=palette.text))
+    if not line.id:
+        text.append(clean(line.text), Style(color=palette.error if line.is_error else palette.faint))
+        return text
+    if line.quote:
+        text.append(f"↪ {clean(line.quote, single_line=True)} ", Style(color=palette.faint, italic=True))
+    if line.deleted:
+        text.append(line.text, Style(color=palette.faint, italic=True))
+    else:
+        for span in parse(clean(line.text)):
+            style = Style(
+                bold=span.bold or line.mentioned or None,
+                italic=span.italic or line.action or None,
+                strike=span.strike or None,
+                color=palette.accent if span.code or span.link else None,
+                underline=bool(span.link) or None,
+                link=span.link,
+            )
+            text.append(span.text, style)
+    if line.edited and not line.deleted:
+        text.append(" (edited)", Style(color=palette.faint))
+    for emoji, users in line.reactions.items():
+        if users:
+            text.append(f" [{clean(emoji, single_line=True)} {len(users)}]", Style(color=palette.accent))
+    if line.own and line.state:
+        colour = palette.error if line.state == "failed" else palette.faint
+        text.append(f" {MARKS.get(line.state, '')}", Style(color=colour))
+    return text
+
+
+def gutter(line: Line, width: int, palette: Palette) -> Text:
+    """Time and name, the name to the right, in the person's colour."""
+    cells = name_cells(width)
+    text = Text()
+    if not gutter_cells(width):
+        return text
+    text.append(f"{line.sent_at:%H:%M} " if line.sent_at else " " * 6, Style(color=palette.faint))
+    name = clean(line.sender, single_line=True) if line.sender else "--"
+    shown = f"* {name}" if line.action else name
+    if cell_len(shown) > cells:
+        shown = set_cell_size(shown, cells - 1) + "…"
+    colour = colour_of(line.sender, palette) if line.sender else palette.faint
+    style = Style(color=colour, bold=line.own or None, reverse=line.mentioned or None)
+    text.append(" " * (cells - cell_len(shown)))
+    text.append(shown, style)
+    text.append(" ")
+    return text
+
+
+def is_one_row(line: Line, width: int) -> bool:
+    """Whether the line surely fits one row, told without drawing it: thousands are asked at once."""
+    plain = not (line.quote or line.edited or line.reactions or line.state == "failed")
+    return plain and line.text.isascii() and "\n" not in line.text and len(line.text) + 4 <= width

@@ -1,0 +1,57 @@
+"""Events that are not talk, in plain words. All text is cleaned here; the screen draws it as text and nothing else."""
+
+from dhtchat.chat import events
+from dhtchat.chat.markup import clean
+
+
+def notice_lines(event: events.Event, user: str) -> list[str]:
+    """One or several lines; none for what the screen shows elsewhere."""
+    return [clean(line, single_line=True) for line in _lines(event, user)]
+
+
+def _lines(event: events.Event, user: str) -> list[str]:
+    match event:
+        case events.Joined():
+            return [f"{_who(event.user, user)} joined {event.room}"]
+        case events.Parted():
+            return [f"{_who(event.user, user)} left {event.room}"]
+        case events.PresenceChanged():
+            away = f" (away: {event.away})" if event.away else ""
+            return [f"{_who(event.user, user)} {'online' if event.online else 'offline'} now{away}"]
+        case events.Ready():
+            return [f"online as {event.user} at {event.address}; /join #room, /query NAME, F1 for help"]
+        case events.Registered():
+            return [f"registered {event.user}, fingerprint {event.fingerprint}"]
+        case events.Disconnected():
+            return [f"disconnected: {event.reason}"]
+        case events.Reconnected():
+            return [f"connected again after {event.after_s:.0f} s"]
+        case events.ErrorShown() | events.Warned():
+            return [event.message, *([f"  {event.hint}"] if event.hint else [])]
+        case events.Help():
+            return [f"{usage:<24} {text}" for usage, text in event.commands]
+        case events.Notice():
+            return [event.message]
+        case events.Users():
+            return [
+                f"{entry.name}#{entry.fingerprint}  {'away' if entry.away else 'online' if entry.online else 'offline'}"
+                for entry in event.users
+            ] or ["nobody is online"]
+        case events.Rooms():
+            return [f"{room.name}  about {room.members} in it  {room.topic}" for room in event.rooms] or ["no rooms"]
+        case events.WhoIsAnswer():
+            since = f" since {event.since}" if event.since else ""
+            changed = "; its key has changed!" if event.key_changed else ""
+            where = f", in {' '.join(event.rooms)}" if event.rooms else ""
+            return [
+                f"{event.name}#{event.fingerprint} is {'online' if event.online else 'offline'}{since}{where}{changed}"
+            ]
+        case events.Found():
+            return [f"{hit.sent_at[:16]} {hit.sender}: {hit.text}" for hit in event.messages] or ["nothing found"]
+        case events.PeerStatus():
+            return [f"{event.user} at {event.address}: {event.peers} peers, {event.links} links, since {event.since}"]
+    return []
+
+
+def _who(name: str, user: str) -> str:
+    return "you" if name == user else name

@@ -1,0 +1,242 @@
+"""What the screen knows: talks, their lines, what is unread. Events go in; no I/O, no widget, and no clock is read.
+
+Every text of others is cleaned here again, however clean it is said to be.
+"""
+
+import bisect
+from dataclasses import dataclass, field
+from datetime import datetime, tzinfo
+from enum import IntEnum
+from typing import Final
+
+from dhtchat.chat import events
+from dhtchat.chat.markup import clean
+from dhtchat.limits import SCREEN_LINES_MAX
+from dhtchat.tui.notices import notice_lines
+
+QUOTE_CHARACTERS: Final = 30
+"""How much of a line a reply repeats."""
+
+
+class Heat(IntEnum):
+    """Why a talk wants attention, the most urgent last. Joins and parts never raise it."""
+
+    NONE = 0
+    MESSAGE = 1
+    PRIVATE = 2
+    HIGHLIGHT = 3
+
+
+@dataclass(slots=True, eq=False)
+class Line:
+    """One entry of a talk, which is itself and no other. `id` empty: our own words, not somebody's line."""
+
+    text: str
+    id: str = ""
+    sender: str = ""
+    sent_at: datetime | None = None
+    own: bool = False
+    action: bool = False
+    mentioned: bool = False
+    edited: bool = False
+    deleted: bool = False
+    is_error: bool = False
+    quote: str = ""
+    state: str = ""
+    reactions: dict[str, list[str]] = field(default_factory=dict)
+    version: int = 0
+    """Goes up with every change."""
+
+
+@dataclass(slots=True)
+class Talk:
+    """A room, a private talk, or (with an empty name) what concerns no talk."""
+
+    name: str
+    lines: list[Line] = field(default_factory=list)
+    by_id: dict[str, Line] = field(default_factory=dict)
+    unread: list[str] = field(default_factory=list)
+    heat: Heat = Heat.NONE
+    marker: str = ""
+    """The first line that was unread when the talk was opened."""
+    topic: str = ""
+    members: dict[str, events.MemberEntry] = field(default_factory=dict)
+    version: int = 0
+    """Goes up with every change of the lines."""
+
+    @property
+    def is_room(self) -> bool:
+        return self.name.startswith("#")
+
+    def speakers(self) -> list[str]:
+        """Who spoke, the latest first; not oneself."""
+        return list(dict.fromkeys(line.sender for line in reversed(self.lines) if line.sender and not line.own))
+
+    def place(self, line: Line) -> None:
+        """By time for what was late, else at the end; the oldest make way."""
+        at = len(self.lines)
+        if line.sent_at is not None:
+            while at and (before := self.lines[at - 1].sent_at) is not None and before > line.sent_at:
+                at -= 1
+        self.lines.insert(at, line)
+        if line.id:
+            self.by_id[line.id] = line
+        for old in self.lines[:-SCREEN_LINES_MAX]:
+            self.by_id.pop(old.id, None)
+        del self.lines[:-SCREEN_LINES_MAX]
+        self.version += 1
+
+
+class Talks:
+    """Everything that is shown to `user`. `take` is told every event, in order."""
+
+    def __init__(self, user: str, *, timezone: tzinfo | None = None) -> None:
+        """`timezone` None: the one of this machine."""
+        self.user = user
+        self._timezone = timezone
+        self.by_name: dict[str, Talk] = {"": Talk("")}
+        self.current: Talk = self.by_name[""]
+        self.online: dict[str, bool] = {}
+        self.peers = 0
+        self.connection = "connecting"
+
+    @property
+    def ordered(self) -> list[Talk]:
+        """As the list shows them: the one without a name, rooms, people."""
+        return sorted(self.by_name.values(), key=lambda talk: (talk.name != "", not talk.is_room, talk.name))
+
+    def hottest(self) -> Talk | None:
+        """Where to look next: the most urgent talk with something unread."""
+        waiting = [talk for talk in self.ordered if talk.heat and talk is not self.current]
+        return max(waiting, key=lambda talk: talk.heat, default=None)
+
+    def open(self, name: str) -> Talk:
+        """Make the talk of that name the current one, made if need be. What was unread stays marked off."""
+        self.current.marker = ""
+        self.current = talk = self.by_name.setdefault(name, Talk(name))
+        talk.marker = talk.unread[0] if talk.unread else ""
+        talk.heat = Heat.NONE
+        talk.version += 1
+        return talk
+
+    def take_read(self) -> tuple[str, ...]:
+        """The unread lines of the current talk, which the screen shows from now on."""
+        read, self.current.unread = tuple(self.current.unread), []
+        self.current.heat = Heat.NONE
+        return read
+
+    def take(self, event: events.Event) -> None:
+        match event:
+            case events.MessageArrived():
+                self._message(event)
+            case events.History(target=target, messages=messages):
+                for message in messages:
+                    self._message(message, target=target, is_news=False)
+            case events.StatusChanged(id=line_id, state=state):
+                for talk in self.by_name.values():
+                    if line_id in talk.by_id:
+                        talk.by_id[line_id].state = state
+                        talk.by_id[line_id].version += 1
+                        talk.version += 1
+            case events.LinesRead(target=target, ids=ids):
+                if read := self.by_name.get(target):
+                    read.unread = [line for line in read.unread if line not in ids]
+                    read.heat = read.heat if read.unread else Heat.NONE
+            case events.TargetChanged(target=target):
+                self.open(clean(target, single_line=True) if target else "")
+            case events.TopicChanged(room=room, topic=topic):
+                self._talk(room).topic = clean(topic, single_line=True) if topic else ""
+            case events.Names(room=room, members=members):
+                self._talk(room).members = {clean(member.name, single_line=True): member for member in members}
+            case events.PresenceChanged(user=user, online=online):
+                self.online[user] = online
+                self._say(event, [user] if user in self.by_name else [])
+            case events.Joined(room=room):
+                self._say(event, [room])
+            case events.Parted(room=room, user=user):
+                if user == self.user:
+                    self._close(room)
+                else:
+                    self._say(event, [room])
+            case events.Ready(peers=peers):
+                self.peers, self.connection = peers, "online"
+                self._say(event, [""])
+            case events.PeerStatus(peers=peers):
+                self.peers = peers
+                self._say(event, [self.current.name])
+            case events.Disconnected():
+                self.connection = "reconnecting"
+                self._say(event, [self.current.name])
+            case events.Reconnected():
+                self.connection = "online"
+                self._say(event, [self.current.name])
+            case _:
+                self._say(event, [self.current.name])
+
+    def connection_in_words(self) -> str:
+        return f"{self.connection}, {self.peers} peer{'s' * (self.peers != 1)} known"
+
+    def _talk(self, name: str) -> Talk:
+        name = clean(name, single_line=True) if name else ""
+        return self.by_name.setdefault(name, Talk(name))
+
+    def _close(self, room: str) -> None:
+        closed = self.by_name.pop(clean(room, single_line=True), None)
+        if closed is self.current:
+            self.current = self.by_name[""]
+
+    def _say(self, event: events.Event, names: list[str]) -> None:
+        for name in names:
+            for text in notice_lines(event, self.user):
+                self._talk(name).place(Line(text, is_error=isinstance(event, events.ErrorShown | events.Warned)))
+
+    def _message(self, event: events.MessageArrived, *, target: str = "", is_news: bool = True) -> None:
+        talk = self._talk(target or event.room or (event.recipient if event.own else event.sender) or "")
+        line = talk.by_id.get(event.edits or event.deletes or event.reacts_to or "")
+        if event.edits or event.deletes or event.reacts_to:
+            if line is not None:
+                self._operate(event, line)
+                line.version += 1
+                talk.version += 1
+            return
+        if event.id in talk.by_id:
+            return
+        quoted = talk.by_id.get(event.reply_to or "")
+        talk.place(
+            Line(
+                clean(event.text),
+                id=event.id,
+                sender=clean(event.sender, single_line=True),
+                sent_at=datetime.fromisoformat(event.sent_at).astimezone(self._timezone),
+                own=event.own,
+                action=event.action,
+                mentioned=event.mentioned and not event.own,
+                edited=event.edited,
+                quote=_beginning(quoted.text if quoted else "an earlier line") if event.reply_to else "",
+                reactions={
+                    clean(reaction.emoji, single_line=True): list(reaction.users) for reaction in event.reactions or ()
+                },
+            )
+        )
+        if is_news and not event.own:
+            talk.unread.append(event.id)
+            if talk is not self.current and not event.muted:
+                heat = Heat.HIGHLIGHT if event.mentioned else Heat.PRIVATE if not talk.is_room else Heat.MESSAGE
+                talk.heat = max(talk.heat, heat)
+
+    def _operate(self, event: events.MessageArrived, line: Line) -> None:
+        if event.edits:
+            line.text, line.edited = clean(event.text), True
+        elif event.deletes:
+            line.text, line.deleted, line.reactions = "(deleted)", True, {}
+        else:
+            users = line.reactions.setdefault(clean(event.text, single_line=True), [])
+            if event.removed and event.sender in users:
+                users.remove(event.sender)
+            elif not event.removed and event.sender not in users:
+                bisect.insort(users, event.sender)
+
+
+def _beginning(text: str) -> str:
+    text = clean(text, single_line=True)
+    return text if len(text) <= QUOTE_CHARACTERS else f"{text[:QUOTE_CHARACTERS].rstrip()}..."

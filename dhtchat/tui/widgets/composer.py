@@ -1,0 +1,142 @@
+"""Where one writes: several lines, history, completion, the keys of readline. Knows no network."""
+
+from collections.abc import Callable
+from typing import ClassVar, Final
+
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widgets import TextArea
+
+from dhtchat.chat.markup import clean
+from dhtchat.limits import SENT_LINES_KEPT_MAX
+
+PASTE_LINES_MAX: Final = 5
+"""More lines than this are pasted only after a question. Our guess."""
+
+
+class Composer(TextArea):
+    """Enter posts `Submitted`, Alt+Enter or Ctrl+J begins a new line."""
+
+    class Submitted(Message):
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    class PastedMuch(Message):
+        """Many lines: somebody has to say whether they are meant."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+y", "yank", show=False, priority=True),
+        Binding("ctrl+k", "kill(True)", show=False, priority=True),
+        Binding("ctrl+u", "kill(False)", show=False, priority=True),
+        Binding("ctrl+r", "search_sent", show=False, priority=True),
+        Binding("ctrl+f", "search_talk", show=False, priority=True),
+        Binding("ctrl+w", "kill_word", show=False, priority=True),
+        Binding("alt+b", "cursor_word_left", show=False),
+        Binding("alt+f", "cursor_word_right", show=False),
+        Binding("alt+enter,ctrl+j", "insert_newline", show=False, priority=True),
+    ]
+
+    def __init__(self, complete: Callable[[str], list[str]]) -> None:
+        """`complete` tells what the last word of a text may become."""
+        super().__init__(id="composer", soft_wrap=True, show_line_numbers=False, tab_behavior="focus")
+        self._complete = complete
+        self._sent: list[str] = []
+        self._recalled = 0
+        """How far back in `_sent` we are; 0: not there."""
+        self._draft = ""
+        self._killed = ""
+        self._offers: list[str] = []
+        self._before_offer = ""
+
+    async def _on_key(self, event: events.Key) -> None:
+        if event.key == "tab":
+            self._offer()
+        else:
+            self._offers = []
+            if event.key == "enter":
+                self._submit()
+            elif event.key == "up" and self.cursor_location[0] == 0 and self._sent:
+                self._recall(1)
+            elif event.key == "down" and self.cursor_at_last_line and self._recalled:
+                self._recall(-1)
+            else:
+                await super()._on_key(event)
+                return
+        event.stop()
+        event.prevent_default()
+
+    async def _on_paste(self, event: events.Paste) -> None:
+        event.stop()
+        event.prevent_default()
+        text = clean(event.text.replace("\r\n", "\n").replace("\r", "\n")) if event.text else ""
+        if text.count("\n") >= PASTE_LINES_MAX:
+            self.post_message(self.PastedMuch(text))
+        else:
+            self.insert(text)
+
+    def action_insert_newline(self) -> None:
+        self.insert("\n")
+
+    def action_search_sent(self) -> None:
+        """The latest line one typed that has the words that stand here; again: the one before it."""
+        if not self._recalled:
+            self._draft = self.text
+        for back in range(self._recalled + 1, len(self._sent) + 1):
+            if self._draft in self._sent[-back]:
+                self._recalled = back
+                self._put(self._sent[-back])
+                return
+
+    def action_search_talk(self) -> None:
+        self._put(f"/search {self.text}")
+
+    def action_kill(self, forward: bool) -> None:
+        row, column = self.cursor_location
+        line = self.document.get_line(row)
+        start, end = ((row, column), (row, len(line))) if forward else ((row, 0), (row, column))
+        self._kill(start, end)
+
+    def action_kill_word(self) -> None:
+        end = self.cursor_location
+        self._kill(self.get_cursor_word_left_location(), end)
+
+    def action_yank(self) -> None:
+        self.insert(self._killed)
+
+    def _kill(self, start: tuple[int, int], end: tuple[int, int]) -> None:
+        self._killed = self.get_text_range(start, end) or self._killed
+        self.delete(start, end)
+
+    def _submit(self) -> None:
+        text = self.text
+        self._put("")
+        self._recalled = 0
+        if text.strip():
+            self._sent = [*self._sent[-SENT_LINES_KEPT_MAX + 1 :], text]
+            self.post_message(self.Submitted(text))
+
+    def _recall(self, back: int) -> None:
+        if not self._recalled:
+            self._draft = self.text
+        self._recalled = max(0, min(self._recalled + back, len(self._sent)))
+        self._put(self._sent[-self._recalled] if self._recalled else self._draft)
+
+    def _offer(self) -> None:
+        """Complete the last word; again: the next candidate."""
+        if not self._offers:
+            self._before_offer = self.text.rpartition(" ")[0]
+            self._offers = self._complete(self.text)
+        if self._offers:
+            offer, *others = self._offers
+            self._offers = [*others, offer]
+            self._put(f"{self._before_offer} {offer}" if self._before_offer else offer)
+
+    def _put(self, text: str) -> None:
+        self.text = text
+        self.move_cursor(self.document.end)

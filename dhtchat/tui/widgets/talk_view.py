@@ -1,0 +1,115 @@
+"""The lines of the current talk. Only what is visible is drawn: ten thousand lines cost no more than twenty."""
+
+from bisect import bisect_right
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from rich.segment import Segment
+from rich.style import Style
+from rich.text import Text
+from textual.geometry import Size
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from dhtchat.tui.drawing import body, gutter, gutter_cells, is_one_row
+from dhtchat.tui.talks import Line, Talk
+from dhtchat.tui.themes import DARK, Palette
+
+if TYPE_CHECKING:
+    from textual import events
+
+_NEW = "new"
+
+
+class TalkView(ScrollView, can_focus=False):
+    """Shows one talk; follows its end unless the reader has scrolled up."""
+
+    def __init__(self) -> None:
+        super().__init__(id="talk")
+        self.palette: Palette = DARK
+        self._talk = Talk("")
+        self._items: list[Line | str] = []
+        """Lines, and between them the words of separators."""
+        self._ends: list[int] = []
+        """Behind which row each item ends."""
+        self._drawn: dict[int, list[Strip]] = {}
+        self._heights: dict[Line, tuple[int, int]] = {}
+        """Of each line in what version of it: to wrap thousands of them for every new one would take half a second."""
+        self._width = 0
+
+    def show(self, talk: Talk) -> None:
+        """Draw this talk, or what has changed in it."""
+        follow = talk is not self._talk or self.is_vertical_scroll_end
+        self._talk = talk
+        self._lay_out()
+        if follow:
+            self.scroll_end(animate=False, immediate=True)
+
+    def on_resize(self, event: "events.Resize") -> None:
+        follow = self.is_vertical_scroll_end
+        self._lay_out()
+        if follow:
+            self.scroll_end(animate=False)
+
+    def _lay_out(self) -> None:
+        width = max(self.scrollable_content_region.width, 1)
+        room = width - gutter_cells(width)
+        known = self._heights if width == self._width else {}
+        self._width = width
+        self._items = list(_with_separators(self._talk))
+        self._drawn = {}
+        self._heights = {}
+        heights = []
+        for item in self._items:
+            if isinstance(item, str):
+                heights.append(1)
+                continue
+            version, height = known.get(item, (-1, 0))
+            if version != item.version:
+                height = 1 if is_one_row(item, room) else len(self._wrap(item, room))
+            self._heights[item] = item.version, height
+            heights.append(height)
+        self._ends = list(accumulate(heights))
+        self.virtual_size = Size(width, self._ends[-1] if self._ends else 0)
+        self.refresh()
+
+    def _wrap(self, line: Line, room: int) -> list[Text]:
+        return list(body(line, self.palette).wrap(self.app.console, max(room, 1))) or [Text()]
+
+    def render_line(self, y: int) -> Strip:
+        width, row = self.scrollable_content_region.width, y + self.scroll_offset.y
+        background = Style(bgcolor=self.palette.background)
+        if not self._ends or row >= self._ends[-1]:
+            return Strip.blank(width, background)
+        at = bisect_right(self._ends, row)
+        if at not in self._drawn:
+            self._drawn[at] = self._draw(self._items[at], width)
+        rows = self._drawn[at]
+        inner = row - (self._ends[at - 1] if at else 0)
+        strip = rows[min(inner, len(rows) - 1)]
+        return strip.adjust_cell_length(width, background).apply_style(background)
+
+    def _draw(self, item: Line | str, width: int) -> list[Strip]:
+        if isinstance(item, str):
+            colour = self.palette.accent if item == _NEW else self.palette.faint
+            return [Strip([Segment(f" {item} ".center(width, "─"), Style(color=colour))])]
+        start = gutter(item, width, self.palette)
+        blank = Text(" " * gutter_cells(width))
+        rows = self._wrap(item, width - gutter_cells(width))
+        return [
+            Strip((blank.copy() if number else start).append_text(text).render(self.app.console))
+            for number, text in enumerate(rows)
+        ]
+
+
+def _with_separators(talk: Talk) -> "list[Line | str]":
+    items: list[Line | str] = []
+    day = None
+    for line in talk.lines:
+        if line.sent_at is not None and line.sent_at.date() != day:
+            day = line.sent_at.date()
+            items.append(f"{day:%A, %Y-%m-%d}")
+        if line.id and line.id == talk.marker:
+            items.append(_NEW)
+        items.append(line)
+    return items

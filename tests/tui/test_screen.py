@@ -1,0 +1,136 @@
+"""What the full screen shows and asks, without a terminal."""
+
+from pathlib import Path
+
+import pytest
+
+from dhtchat.chat import events, intents
+from dhtchat.tui.widgets.composer import Composer
+from dhtchat.tui.widgets.talk_view import TalkView
+from tests.tui.screens import ScriptedPeer, colours, line, rows, screen_of
+
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+
+
+def told() -> list[events.Event]:
+    """A small evening: a room with talk, a private line elsewhere."""
+    names = [
+        events.MemberEntry(name="alice", role="owner", online=True),
+        events.MemberEntry(name="bob", role="speaker", online=True),
+        events.MemberEntry(name="carol", role="speaker", online=False),
+    ]
+    return [
+        events.Ready(user="alice", fingerprint="ab12", address="127.0.0.1:4000", peers=3, version="0"),
+        events.TargetChanged(target="#lobby"),
+        events.TopicChanged(room="#lobby", user=None, by=None, topic="Talk about everything"),
+        events.Names(room="#lobby", members=names),
+        line("hello, **everybody**", number=1),
+        line("hi bob, see https://example.org", number=2, own=True),
+        events.StatusChanged(id=f"{2:064x}", state="delivered"),
+        line(
+            "a much longer line that surely does not fit into one row of a terminal of usual size, so it is wrapped",
+            number=3,
+        ),
+        line("yes, that is so", number=4, sender="carol", reply_to=f"{3:064x}"),
+        line("👍", number=5, reacts_to=f"{2:064x}"),
+        line("are you there?", number=6, sender="dora", room=None),
+        line("日本語 and שלום", number=7),
+    ]
+
+
+@pytest.mark.parametrize("light", [False, True], ids=["dark", "light"])
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (40, 15)], ids=lambda size: "x".join(map(str, size)))
+async def test_the_screen_looks_as_it_did(size: tuple[int, int], light: bool) -> None:
+    """A change on purpose: delete the file, run the test twice, look at the new one."""
+    peer = ScriptedPeer()
+    async with screen_of(peer, light=light).run_test(size=size) as pilot:
+        peer.tell(*told())
+        await pilot.pause(0)
+        await pilot.pause(0)
+        shown = "\n".join([*rows(pilot.app), "--- colours", *colours(pilot.app), ""])
+    file = SNAPSHOTS / f"{size[0]}x{size[1]}-{'light' if light else 'dark'}.txt"
+    if not file.exists():
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(shown, encoding="utf-8")
+        pytest.fail(f"{file.name} was not there and is now: look at it")
+    assert shown == file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("size", [(20, 5), (1, 1), (200, 60)], ids=str)
+async def test_no_size_breaks_it(size: tuple[int, int]) -> None:
+    peer = ScriptedPeer()
+    async with screen_of(peer).run_test(size=(80, 24)) as pilot:
+        peer.tell(*told())
+        await pilot.pause(0)
+        await pilot.resize_terminal(*size)
+        await pilot.pause(0)
+        assert len(rows(pilot.app)) == size[1]
+
+
+async def test_what_is_typed_is_asked_of_the_peer() -> None:
+    peer = ScriptedPeer()
+    async with screen_of(peer).run_test() as pilot:
+        peer.tell(events.TargetChanged(target="#lobby"))
+        await pilot.pause(0)
+        await pilot.press(*"hello", "enter", *"/nonsense", "enter")
+        await pilot.pause(0)
+        assert peer.asked == [intents.ShowHistory(200, "#lobby"), intents.SayTo("hello")]
+        assert any("no command /nonsense" in row for row in rows(pilot.app))
+
+
+async def test_alt_a_goes_where_it_is_most_urgent() -> None:
+    peer = ScriptedPeer()
+    async with screen_of(peer).run_test() as pilot:
+        peer.tell(events.TargetChanged(target="#quiet"), line("x"), line("y", number=2, room=None))
+        await pilot.pause(0)
+        await pilot.press("alt+a")
+        await pilot.pause(0)
+        assert intents.SwitchTo("bob") in peer.asked
+        assert intents.MarkRead((f"{2:064x}",)) in peer.asked
+
+
+async def test_readline_keys_completion_and_history() -> None:
+    peer = ScriptedPeer()
+    async with screen_of(peer).run_test() as pilot:
+        peer.tell(*told())
+        await pilot.pause(0)
+        composer = pilot.app.query_one(Composer)
+        await pilot.press(*"one two", "ctrl+w", "ctrl+y", "ctrl+a", "ctrl+k", "ctrl+y")
+        assert composer.text == "one two"
+        await pilot.press("enter", "up")
+        assert composer.text == "one two"
+        await pilot.press("ctrl+u", *"three", "enter", *"on", "ctrl+r")
+        assert composer.text == "one two"
+        await pilot.press("ctrl+u", *"bo", "tab")
+        assert composer.text == "bob: "
+        await pilot.press("ctrl+u", *"/qui", "tab")
+        assert composer.text == "/quit "
+
+
+async def test_a_page_is_pasted_only_after_a_question() -> None:
+    from textual.events import Paste
+
+    peer = ScriptedPeer()
+    async with screen_of(peer).run_test() as pilot:
+        composer = pilot.app.query_one(Composer)
+        composer.post_message(Paste("\n".join(["line\x1b[2J"] * 200)))
+        await pilot.pause(0)
+        await pilot.pause(0)
+        assert composer.text == ""
+        await pilot.press("y")
+        await pilot.pause(0)
+        assert composer.text == "\n".join(["line[2J"] * 200)
+
+
+async def test_scrolling_back_is_not_undone_by_news() -> None:
+    peer = ScriptedPeer()
+    async with screen_of(peer).run_test() as pilot:
+        peer.tell(events.TargetChanged(target="#lobby"), *(line(f"line {n}", number=n, minute=1) for n in range(1, 90)))
+        await pilot.pause(0)
+        await pilot.pause(0)
+        await pilot.press("pageup")
+        await pilot.pause(0)
+        before = pilot.app.query_one(TalkView).scroll_offset.y
+        peer.tell(line("news", number=99, minute=2))
+        await pilot.pause(0)
+        assert 0 < pilot.app.query_one(TalkView).scroll_offset.y == before
