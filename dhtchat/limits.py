@@ -273,6 +273,9 @@ PROBE_CONTACTS: Final = 3
 """Contacts one probe pings. Every PROBE_INTERVAL_S: a table of 60 has been round in a minute."""
 REJOIN_ADDRESSES: Final = 8
 """Remembered addresses one probe tries when no contact is left."""
+REPAIR_GRACE_S: Final = 5
+"""An entry that was said less long ago is not given to a replica that lacks it: where many come at once, every reader would
+overtake its author. Our guess."""
 REPAIRS_OPEN_MAX: Final = 64
 """Background stores (repair) in flight at once."""
 REPAIRS_PER_READ_MAX: Final = 64

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from dhtchat.dht.contact import Contact
 from dhtchat.dht.storage import HeldEntry
-from dhtchat.limits import TREE_WITNESSES
+from dhtchat.limits import REPAIR_GRACE_S, TREE_WITNESSES
 from dhtchat.records.kinds import SoftRecord
 
 
@@ -90,6 +90,7 @@ class SetMerge:
             for contact, held in self._answers.items()
             for entry_id, best in self._best.items()
             if best.ends_at_s > now_s
+            and not _is_under_way(best, now_s)
             and _lags(held.get(entry_id), best.record)
             and (contact not in self._through or entry_id <= self._through[contact])
         ]
@@ -146,6 +147,13 @@ def _most_said(leaves: list[str], choose: Callable[[list[str]], str]) -> str:
     counted = Counter(leaves)
     most = max(counted.values())
     return choose([leaf for leaf, count in counted.items() if count == most])
+
+
+def _is_under_way(best: _Best, now_s: float) -> bool:
+    """Whether it was said so lately that it may still be on its way to the others. A goodbye is not waited for: it is what
+    makes lists right."""
+    body = best.record.body
+    return not body.gone and best.ends_at_s - now_s > body.ttl_s - REPAIR_GRACE_S
 
 
 def _lags(held: SoftRecord | None, best: SoftRecord) -> bool:

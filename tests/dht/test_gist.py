@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from dhtchat.dht import wire
 from dhtchat.dht.node import DhtNode
 from dhtchat.ids import RecordKey
-from dhtchat.limits import PRESENCE_TTL_S, SOFT_REPLICAS
+from dhtchat.limits import PRESENCE_TTL_S, REPAIR_GRACE_S, SOFT_REPLICAS
 from dhtchat.parameters import SIM
 from dhtchat.records.envelope import Signed, sign_body
 from dhtchat.records.listing import USERS, UserListing
@@ -40,6 +40,7 @@ async def read_by_a_stranger(
             for record in records:
                 storage_of(node).offer_entry(USERS.key(), record)
         disturb(nodes[:SOFT_REPLICAS], records)
+        await asyncio.sleep(REPAIR_GRACE_S)  # none of them is on its way any more
         before = sum(node.statistics["request-FindEntries"] for node in nodes)
         reading = await nodes[-1].read_node(USERS)
         asked = sum(node.statistics["request-FindEntries"] for node in nodes) - before

@@ -288,3 +288,30 @@ def test_paths_that_agree_are_not_doubted() -> None:
     world = Liars(1, 100, 0.0, k=10, alpha=2, paths=4)
     world.run(world.random.sample(world.nodes, 12))
     assert world.lookup.agreement() == 1.0
+
+
+@given(seed=st.integers(0, 2**32), open_max=st.integers(1, 6), paths=st.integers(1, 4))
+def test_who_lacks_few_answers_asks_few_at_a_time_and_ends_all_the_same(seed: int, open_max: int, paths: int) -> None:
+    chance = random.Random(seed)
+    nodes = [contact(chance.getrandbits(160)) for _ in range(40)]
+    lookup = Lookup(TARGET, own_id=OWN, k=10, alpha=3, paths=paths)
+    waiting = lookup.start(nodes[:20])
+    lookup.asks_open_max = open_max
+    while waiting:
+        done = waiting.pop(chance.randrange(len(waiting)))
+        more = lookup.on_failure(done) if chance.random() < 0.2 else lookup.on_reply(done, nodes)
+        assert not more or len(waiting) + len(more) <= open_max
+        waiting += more
+    assert lookup.finished
+    assert len(lookup.nearest()) == 10, "nobody was forgotten"
+
+
+def test_no_path_starves_where_only_one_may_be_asked_at_a_time() -> None:
+    """Two paths that believe in different contacts: those asked come from both in turn."""
+    even, odd = [contact(2 * number) for number in range(1, 9)], [contact(2 * number + 1) for number in range(1, 9)]
+    lookup = Lookup(TARGET, own_id=OWN, k=20, alpha=3, paths=2)
+    lookup.asks_open_max = 1
+    asked = lookup.start([even[0], odd[0]])
+    while len(asked) < 10:
+        asked += lookup.on_reply(asked[-1], even if asked[-1] in even else odd)
+    assert 4 <= sum(other in even for other in asked) <= 6

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from dhtchat.crypto.datagram import Sealer
 from dhtchat.dht import wire
 from dhtchat.dht.contact import contact_at, pack_contact, pack_endpoint
-from dhtchat.dht.node import DhtNode, OtherNetwork
+from dhtchat.dht.node import DhtNode, Found, OtherNetwork
 from dhtchat.errors import AddressInUse, MalformedMessage, NetworkTrouble, NoBootstrapAnswered, ProofRefused
 from dhtchat.ids import Endpoint, NodeAddress, puzzle_bits
 from dhtchat.limits import BOOT_ID_BYTES, NETWORK_TAG_BYTES, RPC_TIMEOUT_S, RPC_TRIES
@@ -487,3 +488,50 @@ async def test_after_the_end_calls_fail_and_start_nothing() -> None:
     other.keep("presence", lambda n, at, gone: presence(key_of(1), n, at, gone=gone), refresh_s=1)
     assert not await other.probe()
     assert (await other.put(room("#lobby", 1))).stored <= 1
+
+
+def test_a_reader_whom_a_majority_satisfies_asks_few_more() -> None:
+    """Of 20 replicas that agree, 11 decide. (Four paths with three questions each had all 20 asked.)"""
+
+    async def scene(runtime: Runtime) -> None:
+        async with AsyncExitStack() as stack:
+            nodes = await start_nodes(stack, 24, runtime=runtime, within_s=60.0)
+            claim = room("#lobby", 1)
+            assert (await nodes[0].put(claim)).stored == SIM.k
+            await asyncio.sleep(5.0)
+            counted = "request-FindClaims"
+            before = sum(node.statistics[counted] for node in nodes)
+            reading = await nodes[-1].read_claims(room_key("#lobby"))
+            asked = sum(node.statistics[counted] for node in nodes) - before
+            assert reading.owner == claim
+            assert reading.decision.certain
+            assert SIM.k // 2 <= asked <= SIM.k // 2 + 5
+
+    run_virtually(scene, seed=1)
+
+
+def test_who_knows_all_neighbours_does_not_search_for_itself_again_and_again() -> None:
+    """Later looks for our own neighbourhood ask NEIGHBOURS_ASKED; somebody who came unnoticed is found by the next one."""
+
+    async def scene(runtime: Runtime) -> None:
+        async with AsyncExitStack() as stack:
+            nodes = await start_nodes(stack, 24, runtime=runtime, within_s=60.0)
+            await asyncio.sleep(30.0)
+            searcher = nodes[5]
+            crawled: list[bytes] = []
+            crawl = searcher._server.crawl
+
+            async def watched(target: bytes, count: int, **how: Any) -> Found:
+                crawled.append(target)
+                return await crawl(target, count, **how)
+
+            searcher._server.crawl = watched  # type: ignore[method-assign]
+            assert not await searcher._has_new_neighbours()
+            lost = searcher.contacts()[-1]
+            searcher._protocol.router.leave(lost)
+            assert await searcher._has_new_neighbours(), "the others name somebody whom it does not know any more"
+            await asyncio.sleep(300.0)
+            assert lost.node_id in {contact.node_id for contact in searcher.contacts()}
+            assert crawled.count(searcher.node_id) <= 2
+
+    run_virtually(scene, seed=1)

@@ -290,3 +290,15 @@ def test_a_replica_that_missed_only_the_latest_refresh_is_not_repaired(age_s: in
     merge.on_answer(replica(2), [HeldEntry(newer, 100.0)], now_s=100.0)
     assert [lack.contact for lack in merge.lacks(100.0)] == ([replica(1)] if given else [])
     assert merge.reading(100.0).entries == (newer,)
+
+
+@pytest.mark.parametrize(
+    ("gone", "said_s_ago", "given"), [(False, 0, False), (False, 4, False), (False, 6, True), (True, 0, True)]
+)
+def test_what_may_still_be_on_its_way_is_not_given_a_goodbye_is(gone: bool, said_s_ago: int, given: bool) -> None:
+    """Where many come at once every reader would overtake their authors; but a goodbye makes lists right."""
+    merge = SetMerge()
+    record = presence(ALICE, 1, 1_000, gone=gone)
+    merge.on_answer(replica(1), [HeldEntry(record, record.body.ttl_s - said_s_ago)], now_s=100.0)
+    merge.on_answer(replica(2), [], now_s=100.0)
+    assert [lack.contact for lack in merge.lacks(100.0)] == ([replica(2)] if given else [])
