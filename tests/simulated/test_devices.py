@@ -25,6 +25,9 @@ def test_a_private_line_reaches_a_device_that_its_author_cannot_reach(seed: int)
             assert await laptop.until(lambda: _texts(laptop) == ["hello"], within_s=30.0)
             await desk.say(alice.name, "hello yourself", [alice.name, "laptop"])
             assert await laptop.until(lambda: len(_texts(laptop)) == 2, within_s=30.0)
+            assert await alice.until(lambda: len(_texts(alice)) == 2, within_s=30.0), (
+                "what she does below is done to it"
+            )
             assert _texts(desk) == _texts(laptop) == ["hello", "hello yourself"]
             hello, yourself = (s.event.id for s in desk.seen if isinstance(s.event, MessageArrived))
             for intent in (
