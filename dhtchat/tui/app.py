@@ -1,6 +1,8 @@
 """The full screen: keys become intents, events become pictures. Decides nothing."""
 
 import contextlib
+import os
+from collections.abc import Sequence
 from datetime import tzinfo
 from typing import ClassVar, Final
 
@@ -10,6 +12,7 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.events import Resize
+from textual.filter import LineFilter
 from textual.theme import Theme
 from textual.widgets import Static
 
@@ -19,6 +22,7 @@ from dhtchat.chat.commands import parse_line
 from dhtchat.chat.markup import clean
 from dhtchat.errors import DhtChatError
 from dhtchat.tui.completion import candidates, with_emoji
+from dhtchat.tui.monochrome import WithoutColours
 from dhtchat.tui.talks import Talk, Talks
 from dhtchat.tui.themes import DARK, LIGHT, Palette
 from dhtchat.tui.widgets.composer import Composer
@@ -74,6 +78,11 @@ class ChatApp(App[None]):
         """Talks whose history has been asked for."""
         self._is_stale = False
         """Whether something was told that is not shown yet."""
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """`NO_COLOR` makes Textual send shades of grey; after this nothing of them is left."""
+        filters = super().get_line_filters()
+        return [*filters, WithoutColours()] if self.no_color else filters
 
     def compose(self) -> ComposeResult:
         yield Static(id="topic", markup=False)
@@ -216,6 +225,8 @@ class ChatApp(App[None]):
 
 async def run(peer: Screen, user: str, *, light: bool = False) -> None:
     """Show the screen until the user leaves it or the peer ends."""
+    if os.environ.get("NO_COLOR") == "":
+        del os.environ["NO_COLOR"]  # set to nothing means nothing (no-color.org); Textual asks only whether it is set
     assert isinstance(ANSI_SEQUENCES_KEYS, dict)
     for number in range(1, 10):
         # Textual takes Alt with a digit for the sign that a Mac types with it, so that Alt+3 and a typed pound are one.

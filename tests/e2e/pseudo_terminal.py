@@ -12,19 +12,21 @@ from typing import Self
 
 
 class PseudoTerminal:
-    """Runs `dhtchat ARGUMENTS` there. `shown`: everything that reached the screen. POSIX only."""
+    """Runs `dhtchat ARGUMENTS` there, or another module. `shown`: everything that reached the screen. POSIX only."""
 
     def __init__(
         self,
         *arguments: str,
-        data_dir: Path,
+        data_dir: Path | None = None,
+        module: str = "dhtchat",
         environment: dict[str, str] | None = None,
         rows: int = 24,
         columns: int = 80,
     ) -> None:
-        self._size = rows, columns
+        self.size = rows, columns
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._command = [sys.executable, "-m", "dhtchat", *arguments, "--data-dir", str(data_dir)]
+        folder = ["--data-dir", str(data_dir)] if data_dir else []
+        self._command = [sys.executable, "-m", module, *arguments, *folder]
         self._environment = {**os.environ, "TERM": "xterm-256color", **(environment or {})}
         self.shown = ""
         self.news = asyncio.Event()
@@ -32,7 +34,7 @@ class PseudoTerminal:
     async def __aenter__(self) -> Self:
         self._master, slave = os.openpty()
         os.set_blocking(self._master, False)
-        termios.tcsetwinsize(self._master, self._size)
+        termios.tcsetwinsize(self._master, self.size)
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command,
@@ -61,6 +63,11 @@ class PseudoTerminal:
     def echoes(self) -> bool:
         """Whether what is typed is shown, as it is at a shell's prompt."""
         return bool(termios.tcgetattr(self._master)[3] & termios.ECHO)
+
+    def resize(self, rows: int, columns: int) -> None:
+        """As a window does whose edge is pulled; the process hears of it by a signal."""
+        self.size = rows, columns
+        termios.tcsetwinsize(self._master, self.size)
 
     def type(self, text: str) -> None:
         os.write(self._master, text.encode())

@@ -1,0 +1,71 @@
+"""A terminal's screen as a person sees it, drawn by `pyte`."""
+
+import asyncio
+import re
+from typing import Final
+
+import pyte
+
+from tests.e2e.pseudo_terminal import PseudoTerminal
+
+_COLOUR_CODES: Final = {*range(30, 39), *range(40, 49), *range(90, 108)}
+_SGR: Final = re.compile(r"\x1b\[([0-9;:]*)m")
+
+
+class Seen:
+    """What `terminal` shows right now, and what it was told to do."""
+
+    def __init__(self, terminal: PseudoTerminal) -> None:
+        self._terminal = terminal
+        rows, columns = terminal.size
+        self._screen = pyte.Screen(columns, rows)
+        self._stream = pyte.Stream(self._screen)
+        self._fed = 0
+
+    def resize(self, rows: int, columns: int) -> None:
+        self._feed()
+        self._screen.resize(rows, columns)
+        self._terminal.resize(rows, columns)
+
+    def _feed(self) -> None:
+        news, self._fed = self._terminal.shown[self._fed :], len(self._terminal.shown)
+        # pyte takes what follows a private marker for a text: the keyboard protocol of kitty, asked for at start.
+        self._stream.feed(re.sub(r"\x1b\[[<>=][0-9;]*[a-z]", "", news))
+
+    @property
+    def rows(self) -> list[str]:
+        self._feed()
+        return [row.rstrip() for row in self._screen.display]
+
+    def cell_of(self, text: str, offset: int = 0) -> pyte.screens.Char:
+        """The cell so far right of the beginning of `text`."""
+        at, row = next((at, row) for at, row in enumerate(self.rows) if text in row)
+        return self._screen.buffer[at][row.index(text) + offset]
+
+    @property
+    def title(self) -> str:
+        self._feed()
+        return self._screen.title
+
+    async def shows(self, text: str, *, timeout_s: float = 30.0) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not any(text in row for row in self.rows):
+                    self._terminal.news.clear()
+                    await self._terminal.news.wait()
+        except TimeoutError:
+            raise AssertionError(f"{text!r} is not shown, but:\n" + "\n".join(self.rows)) from None
+
+
+def colour_codes(shown: str) -> set[int]:
+    """The SGR codes in it that set a colour, of the 16, of 256 or a true one (ECMA-48 §8.3.117, and 38, 48, 90-107)."""
+    found: set[int] = set()
+    for parameters in _SGR.findall(shown):
+        codes = [int(code or 0) for code in parameters.replace(":", ";").split(";")]
+        while codes:
+            code = codes.pop(0)
+            if code in _COLOUR_CODES:
+                found.add(code)
+            if code in (38, 48):  # 5 and a number, or 2 and three of them: not codes themselves
+                del codes[: 2 if codes[:1] == [5] else 4]
+    return found
