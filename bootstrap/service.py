@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dhtchat import __version__
 from dhtchat.app.entry import Entry
+from dhtchat.app.neighbourhood import announce
 from dhtchat.app.paths import DeviceFolder, claim_device_folder
 from dhtchat.app.settings import Settings
 from dhtchat.chat.events import Ready
@@ -74,6 +75,7 @@ async def serve(
         group.create_task(company.keep())
         group.create_task(company.probe())
         group.create_task(entry.remember())
+        group.create_task(announce(bound, dht.node_key, settings.parameters.network_id, settings.interfaces))
         group.create_task(_watch(dht, runtime, supervisor))
         if supervisor.watchdog_interval_s is not None:
             group.create_task(_show_life(supervisor, supervisor.watchdog_interval_s))

@@ -173,10 +173,11 @@ class NoBootstrapAnswered(NetworkTrouble):
 
     hint = "Check that outgoing UDP is allowed, or name another node with --bootstrap HOST:PORT."
 
-    def __init__(self, tried: Sequence[object], *, why: str = "") -> None:
+    def __init__(self, tried: Sequence[object], *, why: str = "", hint: str | None = None) -> None:
         named = ", ".join(map(str, tried)) or "none known"
-        super().__init__(f"no node answered (tried: {named}){'; ' + why if why else ''}")
+        super().__init__(f"no node answered (tried: {named}){'; ' + why if why else ''}", hint=hint)
         self.tried = tuple(tried)
+        self.why = why
 
 
 class TooFewAnswered(NetworkTrouble):

@@ -172,6 +172,15 @@ JOIN_SEARCHES_MAX: Final = 3
 """Buckets a newcomer looks into once, the nearest first: searches end in the wrong place where few live and none of them
 knows the few beside them. The paper has it look into all, which made joining 500 nodes cost three times as much."""
 BOOTSTRAP_ADDRESSES_MAX: Final = 16
+LAN_SEARCH_S: Final = 1.5
+"""How long somebody without an address waits for announcements in the local network: multicast DNS asks at once and again
+after a second (RFC 6762 §5.2), and answers within 120 ms (§6)."""
+LAN_GATHER_S: Final = 0.3
+"""How much longer once one has been heard: others may be nearer. Our guess."""
+LAN_NODES_MAX: Final = 8
+LAN_ADDRESSES_PER_NODE: Final = 4
+"""Of what is announced, so much is tried: a machine with containers has an address in each of their networks. Our guess."""
+assert LAN_NODES_MAX <= BOOTSTRAP_ADDRESSES_MAX
 BOOTSTRAP_PORT: Final = 8_468
 """Where a bootstrap node listens unless told otherwise (contract.md)."""
 REQUESTS_OPEN_MAX: Final = 4_096

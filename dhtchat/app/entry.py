@@ -6,9 +6,10 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from dhtchat.app import neighbourhood
 from dhtchat.app.remembered import load_remembered, save_remembered
 from dhtchat.app.settings import LOCAL_NODE, Settings
-from dhtchat.dht.node import DhtNode
+from dhtchat.dht.node import BootstrapReport, DhtNode
 from dhtchat.errors import NoBootstrapAnswered
 from dhtchat.ids import Endpoint, NodeAddress, is_ip_address
 from dhtchat.limits import BOOTSTRAP_ADDRESSES_MAX, CONTACTS_FEW, CONTACTS_SAVE_AGAIN_S, CONTACTS_SAVE_DELAY_S
@@ -29,6 +30,8 @@ class Entry:
         self._dirty = asyncio.Event()
         self.observed: Endpoint | None = None
         """Our own address as others see it."""
+        self.answered: Sequence[NodeAddress] = ()
+        """Through whom we came in."""
         dht.on_contacts_changed = self._dirty.set
 
     def known(self) -> Sequence[NodeAddress]:
@@ -42,18 +45,33 @@ class Entry:
         return (*self.known()[: BOOTSTRAP_ADDRESSES_MAX - 1], LOCAL_NODE)
 
     async def enter(self) -> str:
-        """Join the network; how: `bootstrap`, `remembered` or `local`. Raises `NoBootstrapAnswered`."""
-        candidates = self.candidates()
+        """Join the network; how: `bootstrap`, `remembered`, `local` or `lan`. Raises `NoBootstrapAnswered`."""
+        around = False
         try:
-            report = await self._dht.bootstrap(candidates)
+            report = await self._dht.bootstrap(self.candidates())
         except NoBootstrapAnswered as error:
-            if not self._settings.bootstrap:
-                error.hint = "Name a node with --bootstrap HOST:PORT, or start one with 'dhtchat bootstrap'."
-            raise
+            if self._settings.bootstrap:
+                raise
+            around, report = True, await self._look_around(error)
         self.observed = report.observed or self.observed
+        self.answered = report.answered
+        if around:
+            return "lan"
         if any(address in self._settings.bootstrap for address in report.answered):
             return "bootstrap"
         return "remembered" if any(address in self._remembered for address in report.answered) else "local"
+
+    async def _look_around(self, silence: NoBootstrapAnswered) -> BootstrapReport:
+        """Ask in the local network. Raises `silence`, or a fuller one, if nobody is there either."""
+        settings = self._settings
+        silence.hint = "Name a node with --bootstrap HOST:PORT, or start one with 'dhtchat bootstrap'."
+        announced = await neighbourhood.search(settings.parameters.network_id, settings.interfaces)
+        if not announced:
+            raise silence
+        try:
+            return await self._dht.bootstrap(announced)
+        except NoBootstrapAnswered as error:
+            raise NoBootstrapAnswered([*silence.tried, *announced], why=error.why, hint=silence.hint) from None
 
     async def remember(self) -> None:
         """Until cancelled: keep the file as fresh as the contacts are, while they are few; later there is no hurry."""

@@ -26,6 +26,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: int | None = None
     """UDP port; None: the one of last time, else a free one; 0: a free one."""
 
+    interfaces: tuple[str, ...] | None = ()
+    """In which local networks nodes are looked for, or announced: by our IPv4 addresses there; None: in all; empty: in none."""
+
     keep_days: int | None = None
     """How old talk may become before it is dropped from this device; 0: for ever; None: as said last time."""
     keep_mib: int | None = None

@@ -115,6 +115,7 @@ def _settings(
 ) -> "Settings":
     import logging
 
+    from dhtchat.app.neighbourhood import interfaces_of
     from dhtchat.app.paths import default_data_dir
     from dhtchat.app.settings import Settings, bootstrap_addresses
     from dhtchat.parameters import load_parameters
@@ -128,6 +129,7 @@ def _settings(
         bootstrap=bootstrap_addresses(bootstrap or []),
         host=host,
         port=port,
+        interfaces=interfaces_of(host),
     )
 
 
@@ -418,6 +420,7 @@ def bootstrap(
     check: Annotated[
         str | None, typer.Option("--check", metavar="ADDR", help="Only ask whether a node answers there.")
     ] = None,
+    secluded: Annotated[bool, typer.Option("--no-lan", help="Do not announce it in the local network.")] = False,
     log_format: Annotated[
         LogFormat, typer.Option("--log-format", help="How lines on standard error look.")
     ] = LogFormat.TEXT,
@@ -435,6 +438,10 @@ def bootstrap(
 
     if check is not None:
         return bootstrap_command.check(settings, check, json=json)
+    if secluded:
+        import msgspec
+
+        settings = msgspec.structs.replace(settings, interfaces=())
     return bootstrap_command.serve(
         settings,
         advertise=advertise,

@@ -64,6 +64,7 @@ _VIA: Final = {
     "bootstrap": "through a bootstrap node",
     "remembered": "through peers remembered from last time",
     "local": "through a node on this machine",
+    "lan": "through a node announced in the local network",
     "alone": "nobody else has been found yet",
 }
 
