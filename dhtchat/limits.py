@@ -561,6 +561,8 @@ EVENTS_WAITING_MAX: Final = 10_000
 """Events no face has taken yet; the oldest chatter (presence, status) goes first."""
 SCREEN_LINES_MAX: Final = 10_000
 """Lines of one talk that the full screen keeps to scroll back in; older ones stay in the history. Our guess."""
+SCREEN_STATUS_POLL_S: Final = 10
+"""How often the full screen asks its peer how many others it knows. Our guess: a number in words, not a gauge."""
 SENT_LINES_KEPT_MAX: Final = 200
 """What one typed, for the up key. Our guess."""
 

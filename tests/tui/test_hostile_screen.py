@@ -109,7 +109,7 @@ async def test_whatever_is_said_stays_text_and_stays_in_its_box(tmp_path: Path) 
 
 def check_sequences(shown: str, what: str) -> int:
     """How much of `shown` was looked at: without the beginning of a sequence at its end."""
-    if unfinished := re.search(r"\x1b(\[[0-?]*|\][^\x07\x1b]*\x1b?)?$", shown):
+    if unfinished := re.search(r"(\r|\x1b(\[[0-?]*|\][^\x07\x1b]*\x1b?)?)$", shown):
         shown = shown[: unfinished.start()]
     rest = OURS.sub("", shown).replace("\r\n", "")
     assert "\x1b" not in rest, f"{what}: {rest!r}"

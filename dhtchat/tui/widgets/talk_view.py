@@ -8,10 +8,11 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 from textual.geometry import Size
+from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from dhtchat.tui.drawing import body, gutter, gutter_cells, is_one_row
+from dhtchat.tui.drawing import body, gutter, gutter_cells, is_one_row, wrapped
 from dhtchat.tui.talks import Line, Talk
 from dhtchat.tui.themes import DARK, Palette
 
@@ -23,6 +24,9 @@ _NEW = "new"
 
 class TalkView(ScrollView, can_focus=False):
     """Shows one talk; follows its end unless the reader has scrolled up."""
+
+    class Scrolled(Message):
+        """To the end, or away from it."""
 
     def __init__(self) -> None:
         super().__init__(id="talk")
@@ -53,16 +57,19 @@ class TalkView(ScrollView, can_focus=False):
 
     def follow(self) -> None:
         """Go to the end and stay there."""
-        self._follows = True
-        self._settle(None)
+        if not self._follows:
+            self._follows = True
+            self._settle(None)
+            self.post_message(self.Scrolled())
 
     def on_resize(self, event: "events.Resize") -> None:
         self._lay_out()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
-        if not self._is_settling:
-            self._follows = self.is_vertical_scroll_end
+        if not self._is_settling and self._follows != self.is_vertical_scroll_end:
+            self._follows = not self._follows
+            self.post_message(self.Scrolled())
 
     def _settle(self, top: tuple[Line, int] | None) -> None:
         """Scroll to the end, or to where that row of that line is now. Forced: no scrollbar may be there yet."""
@@ -116,7 +123,7 @@ class TalkView(ScrollView, can_focus=False):
         self.refresh()
 
     def _wrap(self, line: Line, room: int) -> list[Text]:
-        return list(body(line, self.palette).wrap(self.app.console, max(room, 1))) or [Text()]
+        return wrapped(body(line, self.palette), line.hang, max(room, 1), self.app.console)
 
     def render_line(self, y: int) -> Strip:
         width, row = self.scrollable_content_region.width, y + self.scroll_offset.y
