@@ -477,6 +477,24 @@ FIRST_COMPARISON_S: Final = 3.0
 """How long somebody who enters a room waits to hear what was said there before. Our guess: three dials on a bad line."""
 ANTI_ENTROPY_INTERVAL_S: Final = 5.0
 """One exchange with a random neighbour of each conversation. Our guess; the rooms issue makes it one a second."""
+RULING_HEADS_MAX: Final = 8
+"""Newest rulings that a ruling names as its parents, and a message as what its author had seen (design.md, "Rooms")."""
+SAID_PER_REMOVAL_MAX: Final = 8
+"""Devices of whom is removed, of which a ruling says how far what they said still counts: as many as a person has."""
+SAID_PER_MODE_MAX: Final = 30
+"""The same of all who fall silent when a room is moderated: as many as fit a record. Those who spoke last."""
+REASON_CHARACTERS_MAX: Final = 100
+REASON_BYTES_MAX: Final = 200
+"""Why somebody was removed. Our guess."""
+RULINGS_PER_ROOM_MAX: Final = 4_096
+RULINGS_PER_ISSUER_MAX: Final = 1_024
+"""Rulings of a room that are kept, at most 4 MiB, and how many of them of one moderator. Our guess; a busy IRC channel has a few
+a day."""
+assert 4 * RULINGS_PER_ISSUER_MAX <= RULINGS_PER_ROOM_MAX
+RULINGS_PARKED_MAX: Final = 256
+"""Rulings of a room that wait for their parents; of whom most wait loses the oldest."""
+ROOM_STATES_CACHED: Final = 1_024
+"""Evaluated states of a room that are remembered."""
 HELD_MESSAGES_MAX: Final = 2_000
 """Messages of one conversation that wait for their parents before they are shown."""
 ABSENT_PARENTS_MAX: Final = 4_096
