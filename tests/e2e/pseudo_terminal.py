@@ -59,6 +59,11 @@ class PseudoTerminal:
     def kill(self) -> None:
         self._process.send_signal(signal.SIGKILL)
 
+    @property
+    def echoes(self) -> bool:
+        """Whether what is typed is shown, as it is at a shell's prompt."""
+        return bool(termios.tcgetattr(self._master)[3] & termios.ECHO)
+
     def resize(self, rows: int, columns: int) -> None:
         """As a window does whose edge is pulled; the process hears of it by a signal."""
         self.size = rows, columns
@@ -69,13 +74,25 @@ class PseudoTerminal:
 
     async def shows(self, text: str, *, timeout_s: float = 30.0) -> None:
         """Until `text` has been on the screen."""
+        await self.shows_times(text, 1, timeout_s=timeout_s)
+
+    async def shows_times(self, text: str, count: int, *, timeout_s: float = 30.0) -> None:
+        """Until `text` has been on the screen that often."""
         try:
             async with asyncio.timeout(timeout_s):
-                while text not in self.shown:
+                while self.shown.count(text) < count:
                     self.news.clear()
                     await self.news.wait()
         except TimeoutError:
-            raise AssertionError(f"{text!r} was not shown within {timeout_s:g} s, but {self.shown!r}") from None
+            raise AssertionError(
+                f"{text!r} was not shown {count} times within {timeout_s:g} s, but {self.shown!r}"
+            ) from None
+
+    async def echo_is(self, wanted: bool, *, timeout_s: float = 10.0) -> None:
+        """Until what is typed is shown, or is not: nothing but looking tells of that."""
+        async with asyncio.timeout(timeout_s):
+            while self.echoes is not wanted:  # noqa: ASYNC110 - a terminal's settings cannot be waited for
+                await asyncio.sleep(0.01)
 
     async def exit_code(self, *, timeout_s: float = 10.0) -> int:
         async with asyncio.timeout(timeout_s):
