@@ -26,13 +26,21 @@ from dhtchat.chat import intents
 from dhtchat.chat.events import ErrorShown, Ready
 from dhtchat.cli.errors import INTERRUPTED, report
 from dhtchat.cli.output import Output
-from dhtchat.cli.passwords import PasswordOptions, StandardInput, read_new_password, read_password
+from dhtchat.cli.passwords import (
+    TRY_AGAIN,
+    PasswordOptions,
+    StandardInput,
+    ask_hidden,
+    read_new_password,
+    read_password,
+    tell,
+)
 from dhtchat.cli.running import run_until_done
 from dhtchat.cli.who import who_logs_in
 from dhtchat.crypto.password import check_policy
-from dhtchat.errors import NotRunning, ProfileBusy
+from dhtchat.errors import NotRunning, ProfileBusy, WrongPassword
 from dhtchat.ids import Login, fold_room_meant
-from dhtchat.limits import PEER_LOG_BYTES_MAX
+from dhtchat.limits import PASSWORD_TRIES, PEER_LOG_BYTES_MAX
 from dhtchat.runtime import real_runtime
 
 
@@ -67,11 +75,12 @@ def up(
             f"a peer of {profile} is running already",
             hint=f"Ask it, or end it with 'dhtchat down --profile {profile}'.",
         )
+    prompt = f"Password of {login.name}: "
     if create:
         password = read_new_password(login.name, options, StandardInput())
         check_policy(password, name=login.name)
     else:
-        password = read_password(options, StandardInput(), prompt=f"Password of {login.name}: ")
+        password = read_password(options, StandardInput(), prompt=prompt)
     settings = msgspec.structs.replace(settings, data_dir=settings.data_dir.absolute())
     orders = Orders(
         settings=settings,
@@ -82,10 +91,19 @@ def up(
         create=create,
         log_level=log_level,
     )
-    return _start(orders, Output(json=json, user=login.name))
+    output = Output(json=json, user=login.name)
+    tries = PASSWORD_TRIES if options == PasswordOptions() and not create else 1
+    for left in range(tries - 1, -1, -1):  # who types may mistype, as in `join`
+        try:
+            return _start(orders, output, forgives=left > 0)
+        except WrongPassword:
+            tell(TRY_AGAIN)
+        orders = msgspec.structs.replace(orders, password=ask_hidden(prompt))
+    raise AssertionError("the last try returns")
 
 
-def _start(orders: Orders, output: Output) -> int:
+def _start(orders: Orders, output: Output, *, forgives: bool) -> int:
+    """The exit code, once what happened has been shown. Raises `WrongPassword` in place of showing it if that is forgiven."""
     make_folder(orders.settings.data_dir)
     process = subprocess.Popen(
         [sys.executable, "-m", "dhtchat.cli.background", orders.profile],
@@ -103,6 +121,9 @@ def _start(orders: Orders, output: Output) -> int:
             process.stdin.close()
         for line in process.stdout:
             event = decode_event(line)
+            if forgives and isinstance(event, ErrorShown) and event.code == WrongPassword.code:
+                process.wait()
+                raise WrongPassword(event.message)
             if event is not None:
                 output.show(event)
             if isinstance(event, Ready):

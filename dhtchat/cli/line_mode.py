@@ -17,10 +17,19 @@ from dhtchat.chat import intents
 from dhtchat.chat.commands import parse_line
 from dhtchat.chat.events import Bye, ErrorShown, LinesRead, MessageArrived, Notice, StatusChanged
 from dhtchat.chat.markup import clean
+from dhtchat.cli.asking_again import ask_meanwhile
 from dhtchat.cli.errors import INTERRUPTED
 from dhtchat.cli.full_screen import FullScreen, attach_screen, fits_terminal, goes_on
 from dhtchat.cli.output import Output
-from dhtchat.cli.passwords import PasswordOptions, StandardInput, ask_hidden, read_new_password, read_password, tell
+from dhtchat.cli.passwords import (
+    TRY_AGAIN,
+    PasswordOptions,
+    StandardInput,
+    ask_hidden,
+    read_new_password,
+    read_password,
+    tell,
+)
 from dhtchat.cli.running import run_until_done
 from dhtchat.cli.who import who_logs_in
 from dhtchat.crypto.password import check_policy
@@ -160,8 +169,8 @@ class InProcess:
             except WrongPassword:
                 if not left or self._ask_again is None:
                     raise
-            tell("Wrong password, please try again.")
-            password = await asyncio.to_thread(self._ask_again)
+            tell(TRY_AGAIN)
+            password = await ask_meanwhile(self._ask_again)
 
 
 class LineMode:

@@ -24,6 +24,8 @@ from dhtchat.limits import INPUT_LINE_BYTES_MAX, PASSWORD_CHARACTERS_MIN
 _READ_BYTES: Final = 64 * 1024
 _OTHERS_MAY_READ: Final = stat.S_IRWXG | stat.S_IRWXO
 
+TRY_AGAIN: Final = "Wrong password, please try again."
+
 Ask = Callable[[str], str]
 """Shows a prompt and returns what is typed, without echo."""
 Tell = Callable[[str], None]

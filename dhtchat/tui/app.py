@@ -1,6 +1,8 @@
 """The full screen: keys become intents, events become pictures. Decides nothing."""
 
 import contextlib
+import os
+from collections.abc import Sequence
 from datetime import tzinfo
 from typing import ClassVar, Final
 
@@ -9,7 +11,9 @@ from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.driver import Driver
 from textual.events import Resize
+from textual.filter import LineFilter
 from textual.theme import Theme
 from textual.widgets import Static
 
@@ -17,8 +21,10 @@ from dhtchat.app.faces import Screen
 from dhtchat.chat import events, intents
 from dhtchat.chat.commands import parse_line
 from dhtchat.chat.markup import clean
-from dhtchat.errors import DhtChatError
+from dhtchat.errors import DhtChatError, TooLong
 from dhtchat.tui.completion import candidates, with_emoji
+from dhtchat.tui.driver import Titled, careful
+from dhtchat.tui.monochrome import WithoutColours
 from dhtchat.tui.talks import Talk, Talks
 from dhtchat.tui.themes import DARK, LIGHT, Palette
 from dhtchat.tui.widgets.composer import Composer
@@ -75,6 +81,14 @@ class ChatApp(App[None]):
         self._is_stale = False
         """Whether something was told that is not shown yet."""
 
+    def get_driver_class(self) -> type[Driver]:
+        return careful(super().get_driver_class())
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """`NO_COLOR` makes Textual send shades of grey; after this nothing of them is left."""
+        filters = super().get_line_filters()
+        return [*filters, WithoutColours()] if self.no_color else filters
+
     def compose(self) -> ComposeResult:
         yield Static(id="topic", markup=False)
         with Horizontal(id="middle"):
@@ -130,6 +144,10 @@ class ChatApp(App[None]):
         self.query_one(MemberList).show(talks, self._palette)
         topic = f" — {current.topic}" if current.topic else ""
         self.query_one("#topic", Static).update(clean(f" {current.name or 'dhtchat'}{topic}", single_line=True))
+        if isinstance(self._driver, Titled):
+            waiting = sum(len(talk.unread) for talk in talks.by_name.values())
+            count = f" ({waiting})" if waiting else ""
+            self._driver.show_title(f"{current.name or talks.user} - dhtchat{count}")
         hottest = talks.hottest()
         hint = f"   Alt+A: {hottest.name} ({len(hottest.unread)})" if hottest else ""
         self.query_one("#status", Static).update(
@@ -193,6 +211,8 @@ class ChatApp(App[None]):
         try:
             intent = parse_line(line)
         except DhtChatError as error:
+            if isinstance(error, TooLong):
+                self.query_one(Composer).give_back(line)
             await self._take(events.ErrorShown(code=error.code, message=str(error), hint=error.hint))
             return
         if isinstance(intent, intents.Quit):
@@ -201,7 +221,7 @@ class ChatApp(App[None]):
             await self._take(events.Notice(message="you talk to nobody here: /join #room or /query NAME"))
         elif intent is not None:
             await self._peer.perform(intent)
-            self.query_one(TalkView).scroll_end(animate=False)
+            self.query_one(TalkView).follow()
 
     def _complete(self, text: str) -> list[str]:
         talks = self._talks
@@ -216,6 +236,8 @@ class ChatApp(App[None]):
 
 async def run(peer: Screen, user: str, *, light: bool = False) -> None:
     """Show the screen until the user leaves it or the peer ends."""
+    if os.environ.get("NO_COLOR") == "":
+        del os.environ["NO_COLOR"]  # set to nothing means nothing (no-color.org); Textual asks only whether it is set
     assert isinstance(ANSI_SEQUENCES_KEYS, dict)
     for number in range(1, 10):
         # Textual takes Alt with a digit for the sign that a Mac types with it, so that Alt+3 and a typed pound are one.

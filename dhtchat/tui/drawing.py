@@ -63,11 +63,11 @@ def gutter(line: Line, width: int, palette: Palette) -> Text:
     if not gutter_cells(width):
         return text
     text.append(f"{line.sent_at:%H:%M} " if line.sent_at else " " * 6, Style(color=palette.faint))
-    name = clean(line.sender, single_line=True) if line.sender else "--"
+    name = clean(line.sender, single_line=True) if line.sender else "!!" if line.is_error else "--"
     shown = f"* {name}" if line.action else name
     if cell_len(shown) > cells:
         shown = set_cell_size(shown, cells - 1) + "…"
-    colour = colour_of(line.sender, palette) if line.sender else palette.faint
+    colour = colour_of(line.sender, palette) if line.sender else palette.error if line.is_error else palette.faint
     style = Style(color=colour, bold=line.own or None, reverse=line.mentioned or None)
     text.append(" " * (cells - cell_len(shown)))
     text.append(shown, style)

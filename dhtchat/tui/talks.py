@@ -207,7 +207,7 @@ class Talks:
                 clean(event.text),
                 id=event.id,
                 sender=clean(event.sender, single_line=True),
-                sent_at=datetime.fromisoformat(event.sent_at).astimezone(self._timezone),
+                sent_at=self._local_time(event.sent_at),
                 own=event.own,
                 action=event.action,
                 mentioned=event.mentioned and not event.own,
@@ -223,6 +223,12 @@ class Talks:
             if talk is not self.current and not event.muted:
                 heat = Heat.HIGHLIGHT if event.mentioned else Heat.PRIVATE if not talk.is_room else Heat.MESSAGE
                 talk.heat = max(talk.heat, heat)
+
+    def _local_time(self, sent_at: str) -> datetime | None:
+        try:
+            return datetime.fromisoformat(sent_at).astimezone(self._timezone)
+        except (ValueError, OverflowError, OSError):  # no time, or one that no calendar here reaches
+            return None
 
     def _operate(self, event: events.MessageArrived, line: Line) -> None:
         if event.edits:

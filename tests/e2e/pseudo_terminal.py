@@ -12,19 +12,21 @@ from typing import Self
 
 
 class PseudoTerminal:
-    """Runs `dhtchat ARGUMENTS` there. `shown`: everything that reached the screen. POSIX only."""
+    """Runs `dhtchat ARGUMENTS` there, or another module. `shown`: everything that reached the screen. POSIX only."""
 
     def __init__(
         self,
         *arguments: str,
-        data_dir: Path,
+        data_dir: Path | None = None,
+        module: str = "dhtchat",
         environment: dict[str, str] | None = None,
         rows: int = 24,
         columns: int = 80,
     ) -> None:
-        self._size = rows, columns
+        self.size = rows, columns
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._command = [sys.executable, "-m", "dhtchat", *arguments, "--data-dir", str(data_dir)]
+        folder = ["--data-dir", str(data_dir)] if data_dir else []
+        self._command = [sys.executable, "-m", module, *arguments, *folder]
         self._environment = {**os.environ, "TERM": "xterm-256color", **(environment or {})}
         self.shown = ""
         self.news = asyncio.Event()
@@ -32,7 +34,7 @@ class PseudoTerminal:
     async def __aenter__(self) -> Self:
         self._master, slave = os.openpty()
         os.set_blocking(self._master, False)
-        termios.tcsetwinsize(self._master, self._size)
+        termios.tcsetwinsize(self._master, self.size)
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command,
@@ -57,18 +59,40 @@ class PseudoTerminal:
     def kill(self) -> None:
         self._process.send_signal(signal.SIGKILL)
 
+    @property
+    def echoes(self) -> bool:
+        """Whether what is typed is shown, as it is at a shell's prompt."""
+        return bool(termios.tcgetattr(self._master)[3] & termios.ECHO)
+
+    def resize(self, rows: int, columns: int) -> None:
+        """As a window does whose edge is pulled; the process hears of it by a signal."""
+        self.size = rows, columns
+        termios.tcsetwinsize(self._master, self.size)
+
     def type(self, text: str) -> None:
         os.write(self._master, text.encode())
 
     async def shows(self, text: str, *, timeout_s: float = 30.0) -> None:
         """Until `text` has been on the screen."""
+        await self.shows_times(text, 1, timeout_s=timeout_s)
+
+    async def shows_times(self, text: str, count: int, *, timeout_s: float = 30.0) -> None:
+        """Until `text` has been on the screen that often."""
         try:
             async with asyncio.timeout(timeout_s):
-                while text not in self.shown:
+                while self.shown.count(text) < count:
                     self.news.clear()
                     await self.news.wait()
         except TimeoutError:
-            raise AssertionError(f"{text!r} was not shown within {timeout_s:g} s, but {self.shown!r}") from None
+            raise AssertionError(
+                f"{text!r} was not shown {count} times within {timeout_s:g} s, but {self.shown!r}"
+            ) from None
+
+    async def echo_is(self, wanted: bool, *, timeout_s: float = 10.0) -> None:
+        """Until what is typed is shown, or is not: nothing but looking tells of that."""
+        async with asyncio.timeout(timeout_s):
+            while self.echoes is not wanted:  # noqa: ASYNC110 - a terminal's settings cannot be waited for
+                await asyncio.sleep(0.01)
 
     async def exit_code(self, *, timeout_s: float = 10.0) -> int:
         async with asyncio.timeout(timeout_s):

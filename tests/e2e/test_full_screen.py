@@ -1,11 +1,9 @@
 """Two people at full screens of their own, on real terminals, as `pyte` would draw them."""
 
-import asyncio
-
-import pyte
 import pytest
 
 from tests.e2e.pseudo_terminal import PseudoTerminal
+from tests.e2e.seen import Seen
 from tests.e2e.world import LOCALLY, World, password_of
 
 pytestmark = pytest.mark.process
@@ -24,35 +22,6 @@ HOSTILE = [
     "[2Jother half",
 ]
 """7-bit and C1 forms, unterminated ones, one that is split over two lines, and markup of our own library."""
-
-
-class Seen:
-    """A terminal's screen as a person sees it."""
-
-    def __init__(self, terminal: PseudoTerminal) -> None:
-        self._terminal = terminal
-        self._screen = pyte.Screen(100, 24)
-        self._stream = pyte.Stream(self._screen)
-        self._fed = 0
-
-    @property
-    def rows(self) -> list[str]:
-        news, self._fed = self._terminal.shown[self._fed :], len(self._terminal.shown)
-        self._stream.feed(news)
-        return [row.rstrip() for row in self._screen.display]
-
-    @property
-    def title(self) -> str:
-        return self._screen.title
-
-    async def shows(self, text: str, *, timeout_s: float = 30.0) -> None:
-        try:
-            async with asyncio.timeout(timeout_s):
-                while not any(text in row for row in self.rows):
-                    self._terminal.news.clear()
-                    await self._terminal.news.wait()
-        except TimeoutError:
-            raise AssertionError(f"{text!r} is not shown, but:\n" + "\n".join(self.rows)) from None
 
 
 def person(world: World, name: str, *options: str) -> PseudoTerminal:

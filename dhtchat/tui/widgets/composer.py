@@ -80,6 +80,11 @@ class Composer(TextArea):
         else:
             self.insert(text)
 
+    def give_back(self, text: str) -> None:
+        """What could not be said stands here again, unless something else does by now."""
+        if not self.text:
+            self._put(text)
+
     def action_insert_newline(self) -> None:
         self.insert("\n")
 
