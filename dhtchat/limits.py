@@ -144,6 +144,11 @@ PLACINGS_MAX: Final = TREE_DEPTH_MAX + 8
 STORAGE_ENTRIES_MAX: Final = 50_000
 STORAGE_BYTES_MAX: Final = 32 * 1024 * 1024
 """Everything one node stores for others. Our guess: 1 % of a small machine's memory."""
+STORAGE_NETWORK_ENTRIES_MAX: Final = STORAGE_ENTRIES_MAX // 16
+STORAGE_NETWORK_BYTES_MAX: Final = STORAGE_BYTES_MAX // 16
+"""What one network of addresses (NETWORK_BITS_IPV4) may have brought to a node at a time: whoever wants to fill one needs
+addresses in sixteen. Our guess; 200 people behind one address, who are all there is and of whom each has ten records, come
+to 2,000 entries a node."""
 UPKEEP_INTERVAL_S: Final = 180
 """A replica looks after each durable record about this often, with jitter: "every few minutes" (design.md)."""
 SETTLE_DELAY_S: Final = 2.0
@@ -266,6 +271,12 @@ ADMISSIONS_PER_S: Final = 50.0
 """Pings to nodes that spoke to us and may enter the table: whoever forges senders makes us send no more than this."""
 REQUESTS_SERVED_MAX: Final = 1_024
 """Store requests waiting for an adoption to end; more are answered `busy`."""
+NETWORK_REQUESTS_BURST: Final = 5_000
+NETWORK_REQUESTS_PER_S: Final = 500.0
+"""Requests of one network of addresses (NETWORK_BITS_IPV4) that we serve; more are answered `busy`. At 0.1 ms each a tenth of
+a core. Our guess: three times what 200 people cause who come within ten seconds and are all there is."""
+NETWORK_BUDGETS_MAX: Final = 4_096
+"""Networks whose requests are counted; who was silent for longest is forgotten. About 1 MiB."""
 ADOPTION_ASKS: Final = 4
 """Others, drawn from the k nearest, that a replica asks before its first vote on a name. When half of them have lost the
 claim, one in 16 of such replicas misses it: that eleven of twenty do happens once in 10^9 times. All 19 were a quarter of a
@@ -486,6 +497,24 @@ FIRST_COMPARISON_S: Final = 3.0
 """How long somebody who enters a room waits to hear what was said there before. Our guess: three dials on a bad line."""
 ANTI_ENTROPY_INTERVAL_S: Final = 5.0
 """One exchange with a random neighbour of each conversation. Our guess; the rooms issue makes it one a second."""
+RULING_HEADS_MAX: Final = 8
+"""Newest rulings that a ruling names as its parents, and a message as what its author had seen (design.md, "Rooms")."""
+SAID_PER_REMOVAL_MAX: Final = 8
+"""Devices of whom is removed, of which a ruling says how far what they said still counts: as many as a person has."""
+SAID_PER_MODE_MAX: Final = 30
+"""The same of all who fall silent when a room is moderated: as many as fit a record. Those who spoke last."""
+REASON_CHARACTERS_MAX: Final = 100
+REASON_BYTES_MAX: Final = 200
+"""Why somebody was removed. Our guess."""
+RULINGS_PER_ROOM_MAX: Final = 4_096
+RULINGS_PER_ISSUER_MAX: Final = 1_024
+"""Rulings of a room that are kept, at most 4 MiB, and how many of them of one moderator. Our guess; a busy IRC channel has a few
+a day."""
+assert 4 * RULINGS_PER_ISSUER_MAX <= RULINGS_PER_ROOM_MAX
+RULINGS_PARKED_MAX: Final = 256
+"""Rulings of a room that wait for their parents; of whom most wait loses the oldest."""
+ROOM_STATES_CACHED: Final = 1_024
+"""Evaluated states of a room that are remembered."""
 HELD_MESSAGES_MAX: Final = 2_000
 """Messages of one conversation that wait for their parents before they are shown."""
 ABSENT_PARENTS_MAX: Final = 4_096
@@ -570,6 +599,8 @@ EVENTS_WAITING_MAX: Final = 10_000
 """Events no face has taken yet; the oldest chatter (presence, status) goes first."""
 SCREEN_LINES_MAX: Final = 10_000
 """Lines of one talk that the full screen keeps to scroll back in; older ones stay in the history. Our guess."""
+SCREEN_STATUS_POLL_S: Final = 10
+"""How often the full screen asks its peer how many others it knows. Our guess: a number in words, not a gauge."""
 SENT_LINES_KEPT_MAX: Final = 200
 """What one typed, for the up key. Our guess."""
 

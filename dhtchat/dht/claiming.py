@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from dhtchat.dht.contact import Contact
+from dhtchat.dht.diversity import Network
 from dhtchat.dht.storage import Kept, RecordStorage, claim_of
 from dhtchat.ids import RecordKey
 from dhtchat.limits import ADOPTIONS_OPEN_MAX, REQUESTS_SERVED_MAX
@@ -100,11 +101,19 @@ def _is_better(record: DurableRecord, other: DurableRecord) -> bool:
     return (record.body.sequence, record.digest) > (other.body.sequence, other.digest)
 
 
+class Waiting(NamedTuple):
+    """A store whose answer waits for an adoption. `network`: from where it came, if that is limited."""
+
+    record: DurableRecord
+    network: Network | None
+    answer: "asyncio.Future[Kept]"
+
+
 class Adoption:
     """Under way for one name: the stores that wait for it, in order of arrival."""
 
     def __init__(self) -> None:
-        self.waiting: list[tuple[DurableRecord, asyncio.Future[Kept]]] = []
+        self.waiting: list[Waiting] = []
 
 
 class VoteKeeper:
@@ -135,12 +144,12 @@ class VoteKeeper:
             return self._waiting >= REQUESTS_SERVED_MAX
         return not self._storage.claims(key) and len(self._adoptions) >= ADOPTIONS_OPEN_MAX
 
-    def offer(self, key: RecordKey, record: DurableRecord) -> "asyncio.Future[Kept]":
+    def offer(self, key: RecordKey, record: DurableRecord, *, network: Network | None = None) -> "asyncio.Future[Kept]":
         """Keep a claim, after an adoption where one is due; cancelled when this node ends before that. The record must
         have been judged for `key`: nobody makes us ask around for nothing. `spawn` returns None when it starts nothing any more."""
         answer: asyncio.Future[Kept] = asyncio.get_running_loop().create_future()
         if key not in self._adoptions and self._storage.claims(key):
-            answer.set_result(self._keep(key, record))
+            answer.set_result(self._keep(key, record, network))
             return answer
         adoption = self._adoptions.get(key)
         if adoption is None:
@@ -150,7 +159,7 @@ class VoteKeeper:
                 return answer
             adoption = self._adoptions[key] = Adoption()
             task.add_done_callback(lambda _: self._abandon(key, adoption))
-        adoption.waiting.append((record, answer))
+        adoption.waiting.append(Waiting(record, network, answer))
         self._waiting += 1
         return answer
 
@@ -160,10 +169,11 @@ class VoteKeeper:
         adoption = self._adoptions.pop(key)
         self._waiting -= len(adoption.waiting)
         for record in tally.adoptable():
-            self._keep(key, record)
-        for record, answer in adoption.waiting:
+            # Who made us ask around is charged, or everything after the first replica would be for nothing.
+            self._keep(key, record, adoption.waiting[0].network)
+        for record, network, answer in adoption.waiting:
             if not answer.done():
-                answer.set_result(self._keep(key, record))
+                answer.set_result(self._keep(key, record, network))
 
     def _abandon(self, key: RecordKey, adoption: Adoption) -> None:
         """The node ended in the middle of it: nobody may wait for ever. (No `finally` in the task would do: it does not
@@ -171,7 +181,7 @@ class VoteKeeper:
         if self._adoptions.get(key) is adoption:
             del self._adoptions[key]
             self._waiting -= len(adoption.waiting)
-            for _, answer in adoption.waiting:
+            for *_, answer in adoption.waiting:
                 answer.cancel()
 
     def settle(self, key: RecordKey, tally: Tally) -> None:
@@ -181,8 +191,8 @@ class VoteKeeper:
         if held and decision.certain and decision.owner is not None and claim_of(held[0]) != decision.owner:
             self._storage.put_first(key, tally.best[decision.owner])
 
-    def _keep(self, key: RecordKey, record: DurableRecord) -> Kept:
-        kept = self._storage.offer_claim(key, record)
+    def _keep(self, key: RecordKey, record: DurableRecord, network: Network | None = None) -> Kept:
+        kept = self._storage.offer_claim(key, record, network=network)
         if kept.verdict in (Verdict.NEW, Verdict.NEWER):
             self._on_kept(key)
         return kept

@@ -28,6 +28,7 @@ from rpcudp.protocol import RPCProtocol
 from dhtchat.crypto.datagram import NodeKey, Opened, Sealer, kind_of, sender_of
 from dhtchat.dht import wire
 from dhtchat.dht.alarms import Alarms
+from dhtchat.dht.budgets import Budget, NetworkBudgets
 from dhtchat.dht.contact import (
     Contact,
     contact_at,
@@ -37,6 +38,7 @@ from dhtchat.dht.contact import (
     plain_endpoint,
     unpack_endpoint,
 )
+from dhtchat.dht.diversity import Network, network_of
 from dhtchat.dht.routing import ContactTable, Silence
 from dhtchat.dht.storage import HeldEntry, Kept, Standing
 from dhtchat.errors import MalformedMessage, NetworkTrouble, ProofRefused
@@ -53,6 +55,8 @@ from dhtchat.limits import (
     GIST_BYTES,
     LIST_PAGES_MAX,
     LOOKUP_SLOW_MIN_S,
+    NETWORK_REQUESTS_BURST,
+    NETWORK_REQUESTS_PER_S,
     NETWORK_TAG_BYTES,
     PADDED_QUESTION_BYTES,
     PAGE_BYTES_MAX,
@@ -155,8 +159,10 @@ class LocalReplica(Protocol):
         depth: int = 0,
         lives: int = 0,
         giver: bytes | None = None,
+        network: Network | None = None,
     ) -> "Kept | asyncio.Future[Kept] | None":
-        """At once, after an adoption, or None when too many wait already. `giver`: who asks, by its node key."""
+        """At once, after an adoption, or None when too many wait already. `giver`: who asks, by its node key; `network`:
+        from where, if that is limited."""
 
     def touch(self, key: RecordKey, entry_id: bytes, gist: bytes, giver: bytes) -> tuple[Kept, Standing]:
         """Keep an entry alive that `giver` has stored."""
@@ -245,24 +251,6 @@ class _OpenRequest:
             self.answer.set_result(None)
 
 
-class _Budget:
-    """A token bucket: `burst` at once, then `per_s` a second. Time is an argument."""
-
-    def __init__(self, burst: int, per_s: float) -> None:
-        self._burst = burst
-        self._per_s = per_s
-        self._tokens = float(burst)
-        self._at_s = 0.0
-
-    def take(self, now_s: float) -> bool:
-        self._tokens = min(self._burst, self._tokens + (now_s - self._at_s) * self._per_s)
-        self._at_s = now_s
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
-
-
 class DhtProtocol(KademliaProtocol):
     """Both sides of every question nodes ask each other: `call_*` asks, `rpc_*` answers.
 
@@ -306,8 +294,8 @@ class DhtProtocol(KademliaProtocol):
         self._tokens = _Tokens(runtime.random.randbytes(32))
         self._tokens_had: OrderedDict[tuple[bytes, Endpoint], bytes] = OrderedDict()
         """Given to us, by whom and from where."""
-        self._strangers = _Budget(STRANGERS_BURST, STRANGERS_PER_S)
-        self._greeters = _Budget(STRANGERS_BURST, STRANGERS_PER_S)
+        self._strangers = Budget(STRANGERS_BURST, STRANGERS_PER_S)
+        self._greeters = Budget(STRANGERS_BURST, STRANGERS_PER_S)
         """Of its own, so that strangers who ask do not keep us from hearing the first answer we wait for."""
         self.client = client
         self._leaving = False
@@ -320,7 +308,8 @@ class DhtProtocol(KademliaProtocol):
         self._serving: dict[tuple[bytes, bytes], None] = {}
         """Stores that wait for a vote: the asker's key and the id of the request."""
         self._admitting: set[Endpoint] = set()
-        self._admissions = _Budget(ADMISSIONS_BURST, ADMISSIONS_PER_S)
+        self._admissions = Budget(ADMISSIONS_BURST, ADMISSIONS_PER_S)
+        self._askers = NetworkBudgets(NETWORK_REQUESTS_BURST, NETWORK_REQUESTS_PER_S)
         self._ipv6_socket = False
 
     def __getattr__(self, name: str) -> Any:
@@ -418,6 +407,11 @@ class DhtProtocol(KademliaProtocol):
             return
         proved = self._tokens.holds(frame.token, asker, sender, self._runtime.clock.monotonic())
         asked = Asked(frame.message_id, asker, sender, addr, None if proved else len(data))
+        # Only who has shown its address is charged: a forged sender must not use up what somebody else may ask.
+        if proved and not self._askers.take(network_of(sender, self.router.limited), self._runtime.clock.monotonic()):
+            self.statistics["network-over-budget"] += 1
+            self._send_answer(asked, wire.Refused(wire.Refusal.BUSY))
+            return
         said_bytes = self._serve(asked, frame.message)
         if not asker_is_client:
             spare_bytes = None if proved else AMPLIFICATION_MAX * len(data) - said_bytes
@@ -846,6 +840,7 @@ class DhtProtocol(KademliaProtocol):
                 depth=request.depth,
                 lives=request.lives,
                 giver=asked.asker,
+                network=network_of(asked.sender, self.router.limited),
             )
         if kept is None:
             self.statistics["busy"] += 1

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import cast
 
 from dhtchat.dht.claiming import VoteKeeper
+from dhtchat.dht.diversity import Network
 from dhtchat.dht.opener import RecordOpener
 from dhtchat.dht.storage import HeldEntry, Kept, RecordStorage, Standing
 from dhtchat.dht.tending import TreeKeeper
@@ -73,22 +74,24 @@ class OwnReplica:
         depth: int = 0,
         lives: int = 0,
         giver: bytes | None = None,
+        network: Network | None = None,
     ) -> "Kept | asyncio.Future[Kept] | None":
         """What becomes of a record: known at once, once the vote is fixed, or None when too many stores wait for that.
-        `depth`, `lives`: see `wire.Store`. `giver`: node key of who asks, be it to publish or to hand on."""
+        `depth`, `lives`: see `wire.Store`. `giver`: node key of who asks, be it to publish or to hand on. `network`: that
+        of its address, if such are limited."""
         record = self._opener.open(raw)
         if record is None:
             return Kept(Verdict.REFUSED, Reason.MALFORMED, 0)
         if not is_durable(record):
             publisher = giver if remaining_s is None else None
             soft, lives = cast(SoftRecord, record), max(depth, lives)
-            return self._offer_entry(key, soft, remaining_s, depth=depth, lives=lives, giver=publisher)
+            return self._offer_entry(key, soft, remaining_s, depth=depth, lives=lives, giver=publisher, network=network)
         judgement = judge(record, None, key=key, now_s=self._clock.wall(), parameters=self._parameters)
         if not judgement.accepted:
             return Kept(Verdict.REFUSED, judgement.reason, 0)
         if self._votes.is_full(key):
             return None
-        answer = self._votes.offer(key, cast(DurableRecord, record))
+        answer = self._votes.offer(key, cast(DurableRecord, record), network=network)
         return answer.result() if answer.done() and not answer.cancelled() else answer
 
     def _offer_entry(
@@ -100,6 +103,7 @@ class OwnReplica:
         depth: int,
         lives: int,
         giver: bytes | None,
+        network: Network | None,
     ) -> Kept | None:
         new = not self._storage.knows(key)
         if new and depth:
@@ -108,6 +112,8 @@ class OwnReplica:
             if self._trees.is_busy():
                 return None
         hidden = new and depth > 0
-        kept = self._storage.offer_entry(key, record, remaining_s, depth=depth, lives=lives, hidden=hidden, giver=giver)
+        kept = self._storage.offer_entry(
+            key, record, remaining_s, depth=depth, lives=lives, hidden=hidden, giver=giver, network=network
+        )
         self._trees.look_into(key, record, depth, lives, new=new)
         return kept

@@ -5,23 +5,27 @@ replica's vote; in memory and in SQLite. Entries (soft records): sets in memory 
 sequence numbers of what has died, so that a copy somebody kept cannot come back. Mailboxes are such sets, with rules of
 their own (`mail_shelf.py`); they live for days, so they are in SQLite as well.
 
+What one network of addresses (a /24, a /48) has brought here has a bound of its own, so that it takes more than one to fill
+a node. A network is counted with what it brought first; what was read from the disk after a restart is nobody's.
+
 SQLite is written in small transactions on the loop. In WAL mode with `synchronous=NORMAL` a commit is one write without
 fsync (tens of microseconds; the disk may lose the last moments, the other replicas do not), an answer never says "stored"
 before it is written, and a simulation needs no threads to stay repeatable.
 """
 
 import bisect
+import itertools
 import logging
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from itertools import count
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple, cast
 
 from kademlia.storage import IStorage
 
+from dhtchat.dht.diversity import Network
 from dhtchat.dht.mail_shelf import Box, Full, handing_order
 from dhtchat.dht.wire import gist_of
 from dhtchat.errors import BadSignature, DamagedFile, MalformedRecord
@@ -41,6 +45,8 @@ from dhtchat.limits import (
     SPOKESMEN_PER_SIDE,
     STORAGE_BYTES_MAX,
     STORAGE_ENTRIES_MAX,
+    STORAGE_NETWORK_BYTES_MAX,
+    STORAGE_NETWORK_ENTRIES_MAX,
     STORAGE_SWEEP_S,
     TREE_DEPTH_MAX,
     TREE_NAME_DIGITS,
@@ -116,7 +122,7 @@ class HeldEntry(NamedTuple):
 class _Entry:
     """A soft record on the shelf."""
 
-    __slots__ = ("dies_at_s", "giver", "item", "lives", "received_at_s", "record")
+    __slots__ = ("dies_at_s", "giver", "item", "lives", "network", "received_at_s", "record")
 
     def __init__(
         self,
@@ -125,6 +131,7 @@ class _Entry:
         dies_at_s: float,
         lives: int = 0,
         giver: bytes | None = None,
+        network: Network | None = None,
     ) -> None:
         self.record = record
         self.received_at_s = received_at_s
@@ -132,10 +139,23 @@ class _Entry:
         self.lives = lives
         self.giver = giver
         """Node key of who published it here, and may keep it alive; None when it was handed on."""
+        self.network = network
+        """Whose bound it counts towards."""
         self.item = item_of(record)
 
     def is_from(self, giver: bytes | None) -> bool:
         return giver is not None and self.giver == giver
+
+
+class _Holding(NamedTuple):
+    """What one network has brought here, and what of it is left."""
+
+    entries: int = 0
+    size: int = 0
+    """Bytes."""
+
+
+_NOTHING: Final = _Holding()
 
 
 class _Memory(NamedTuple):
@@ -190,6 +210,9 @@ class RecordStorage(IStorage):
         self._parameters = parameters
         self._clock = clock
         self._claims: dict[RecordKey, list[DurableRecord]] = {}
+        self._claims_of: dict[tuple[RecordKey, bytes], Network] = {}
+        """By key and claim id: which network brought a claim, where that counts."""
+        self._held_for: dict[Network, _Holding] = {}
         self._sets: dict[RecordKey, _EntrySet] = {}
         self._count = 0
         self._bytes = 0
@@ -229,8 +252,9 @@ class RecordStorage(IStorage):
     def claim_keys(self) -> list[RecordKey]:
         return list(self._claims)
 
-    def offer_claim(self, key: RecordKey, record: DurableRecord) -> Kept:
-        """Keep it if it may be kept: a newer version in place of its older one, a rival behind those that came first."""
+    def offer_claim(self, key: RecordKey, record: DurableRecord, *, network: Network | None = None) -> Kept:
+        """Keep it if it may be kept: a newer version in place of its older one, a rival behind those that came first.
+        `network`: from where it comes, if that is limited."""
         held = self._claims.get(key, [])
         place = _place_of(record, held)
         judgement = self._judge(record, None if place is None else held[place], key)
@@ -238,10 +262,15 @@ class RecordStorage(IStorage):
             return self._refused(judgement.reason, held[place].body.sequence if place is not None else 0)
         if judgement.verdict is Verdict.SAME:
             return Kept(Verdict.SAME, Reason.NONE, record.body.sequence)
-        if place is None and (len(held) >= CLAIMS_PER_NAME_MAX or not self._make_room(len(record.raw), durable=True)):
+        size = len(record.raw)
+        if place is None and not (
+            len(held) < CLAIMS_PER_NAME_MAX
+            and self._has_room_for(network, size)
+            and self._make_room(size, durable=True)
+        ):
             return self._refused(Reason.FULL, 0)
         records = [*held, record] if place is None else [*held[:place], record, *held[place + 1 :]]
-        if not self._keep_claims(key, records):
+        if not self._keep_claims(key, records, network):
             return self._refused(Reason.FULL, 0 if place is None else held[place].body.sequence)
         return Kept(judgement.verdict, Reason.NONE, record.body.sequence)
 
@@ -253,23 +282,31 @@ class RecordStorage(IStorage):
         rivals = held if place is None else [*held[:place], *held[place + 1 :]]
         self._keep_claims(key, [best, *rivals[: CLAIMS_PER_NAME_MAX - 1]])
 
-    def _keep_claims(self, key: RecordKey, records: list[DurableRecord]) -> bool:
+    def _keep_claims(self, key: RecordKey, records: list[DurableRecord], network: Network | None = None) -> bool:
         """On disk first: what is not there would be gone after a restart, whatever we had answered. False when it cannot be
-        written; then everything is as it was."""
-        network = self._parameters.network_id
+        written; then everything is as it was. `network`: of the claim that is new among them."""
+        network_id = self._parameters.network_id
         try:
             if self._database is not None:
                 with self._database:
-                    self._database.execute("DELETE FROM claims WHERE network = ? AND key = ?", (network, key))
+                    self._database.execute("DELETE FROM claims WHERE network = ? AND key = ?", (network_id, key))
                     self._database.executemany(
                         "INSERT INTO claims VALUES (?, ?, ?, ?)",
-                        [(network, key, position, record.raw) for position, record in enumerate(records)],
+                        [(network_id, key, position, record.raw) for position, record in enumerate(records)],
                     )
         except sqlite3.Error as error:  # a full disk must not take the node down: it serves what it has
             self._tell_of_disk(error)
             return False
-        self._account_for(self._claims.get(key, ()), -1)
-        self._account_for(records, +1)
+        known = {
+            claim_of(record): self._claims_of.pop((key, claim_of(record)), None) for record in self._claims.get(key, ())
+        }
+        for record in self._claims.get(key, ()):
+            self._account_for(record, known[claim_of(record)], -1)
+        for record in records:
+            whose = known.get(claim_of(record), network)
+            self._account_for(record, whose, +1)
+            if whose is not None:
+                self._claims_of[key, claim_of(record)] = whose
         self._claims[key] = records
         return True
 
@@ -289,11 +326,13 @@ class RecordStorage(IStorage):
         lives: int = 0,
         hidden: bool = False,
         giver: bytes | None = None,
+        network: Network | None = None,
     ) -> Kept:
         """Keep it if it may be kept. `remaining_s`: the life that was left where it comes from. `depth`, `lives`: see
-        `wire.Store`. `hidden`: a set that is new with it is not served until `reveal`. `giver`: the node that publishes it."""
+        `wire.Store`. `hidden`: a set that is new with it is not served until `reveal`. `giver`: the node that publishes it.
+        `network`: from where it comes, if that is limited."""
         if isinstance(record.body, MAIL_KINDS):
-            return self._offer_mail(key, record, remaining_s)
+            return self._offer_mail(key, record, remaining_s, network)
         now_s = self._clock.wall()
         self._sweep_now_and_then(now_s)
         shelf = self._sets.get(key) or _EntrySet(depth, self._clock.monotonic())
@@ -331,13 +370,11 @@ class RecordStorage(IStorage):
                 return self._refused(Reason.FULL, memory.sequence)
             if shelf.split and not self._may_speak(shelf, record, lives, now_s):
                 return self._refused(Reason.SPLIT, memory.sequence)
-            refusal = self._make_place(shelf, record)
+            refusal = self._make_place(shelf, record, network)
             if refusal is not Reason.NONE:
                 return self._refused(refusal, memory.sequence)
         self._sets[key] = shelf
-        self._account_for([existing.record] if existing else (), -1)
-        self._account_for([record], +1)
-        shelf.put(entry_id, _Entry(record, now_s, dies_at_s, lives, giver))
+        self._place(shelf, entry_id, _Entry(record, now_s, dies_at_s, lives, giver, network), existing)
         until_s = max(memory.until_s, forgotten_at(body.issued_at_s, body.ttl_s))
         self._memories += entry_id not in shelf.memories
         shelf.memories[entry_id] = _Memory(body.sequence, until_s)
@@ -407,7 +444,9 @@ class RecordStorage(IStorage):
         """The mailboxes of which something is held."""
         return [key for key, shelf in self._sets.items() if shelf.box]
 
-    def _offer_mail(self, key: RecordKey, record: MailboxRecord, remaining_s: float | None) -> Kept:
+    def _offer_mail(
+        self, key: RecordKey, record: MailboxRecord, remaining_s: float | None, network: Network | None
+    ) -> Kept:
         """Unlike other entries: work is asked for, `mail_shelf.py` says who makes way, it is kept on disk, and nothing is
         remembered of what has gone. (An item that comes back is covered by the receipts, which live longer; an old version
         of one can come back only once the newer has died.)"""
@@ -435,23 +474,21 @@ class RecordStorage(IStorage):
         if not excused and mail_work_bits(record, self._parameters.network_id) < self._parameters.mail_work_bits:
             return self._refused(Reason.NO_WORK, held)
         try:
-            goes = self._makes_way_for_mail(shelf, record) if existing is None else None
+            goes = self._makes_way_for_mail(shelf, record, network) if existing is None else None
         except Full:
             return self._refused(Reason.FULL, 0)
-        entry = _Entry(record, now_s, dies_at_s)
+        entry = _Entry(record, now_s, dies_at_s, network=network)
         if not self._write_mail(key, entry_id, entry, goes):
             return self._refused(Reason.FULL, held)
         if goes is not None:
-            self._account_for([shelf.remove(goes).record], -1)
+            self._remove(shelf, goes)
         self._sets[key] = shelf
-        self._account_for([existing.record] if existing else (), -1)
-        self._account_for([record], +1)
-        shelf.put(entry_id, entry)
+        self._place(shelf, entry_id, entry, existing)
         if not isinstance(body, Mail):
             self._clear_fetched(key, shelf)
         return Kept(judgement.verdict, Reason.NONE, body.sequence)
 
-    def _makes_way_for_mail(self, shelf: _EntrySet, record: SoftRecord) -> bytes | None:
+    def _makes_way_for_mail(self, shelf: _EntrySet, record: SoftRecord, network: Network | None) -> bytes | None:
         """Which entry of its box goes for a new one, if any; nothing has gone yet. Raises `Full`, also when this node has no
         room. Of another box nothing goes: to make many small ones is as cheap as a large one."""
         goes = (shelf.box or Box()).makes_way_for(record)
@@ -462,6 +499,7 @@ class RecordStorage(IStorage):
             and self._mail_bytes + more_bytes <= MAIL_STORED_BYTES_MAX
             and self._count + more <= STORAGE_ENTRIES_MAX
             and self._bytes + more_bytes <= STORAGE_BYTES_MAX
+            and self._has_room_for(network, len(record.raw))
         )
         if not fits:
             raise Full
@@ -473,7 +511,7 @@ class RecordStorage(IStorage):
             self._drop_mail(key, shelf, item)
 
     def _drop_mail(self, key: RecordKey, shelf: _EntrySet, entry_id: bytes) -> None:
-        self._account_for([shelf.remove(entry_id).record], -1)
+        self._remove(shelf, entry_id)
         self._write((_DELETE_MAIL, (self._parameters.network_id, key, entry_id)))
 
     def _write_mail(self, key: RecordKey, entry_id: bytes, entry: _Entry, goes: bytes | None = None) -> bool:
@@ -531,7 +569,8 @@ class RecordStorage(IStorage):
         """It does not."""
         shelf = self._sets.pop(key, None)
         if shelf is not None:
-            self._account_for([entry.record for entry in shelf.entries.values()], -1)
+            for entry in shelf.entries.values():
+                self._account_for(entry.record, entry.network, -1)
             self._memories -= len(shelf.memories)
             self._splits -= shelf.split
 
@@ -592,7 +631,7 @@ class RecordStorage(IStorage):
         for entries in by_child.values():
             if len(entries) > 2 * SPOKESMEN_PER_SIDE:
                 for entry in set(entries) - set(_edges(entries)):
-                    self._account_for([shelf.remove(entry.record.body.entry_id(entry.record.key)).record], -1)
+                    self._remove(shelf, entry.record.body.entry_id(entry.record.key))
 
     def entry_keys(self) -> list[RecordKey]:
         """The sets of which something is held."""
@@ -622,7 +661,7 @@ class RecordStorage(IStorage):
         for key, shelf in list(self._sets.items()):
             for entry_id, entry in list(shelf.entries.items()):
                 if entry.dies_at_s <= now_s:
-                    self._account_for([shelf.remove(entry_id).record], -1)
+                    self._remove(shelf, entry_id)
             if shelf.box is not None:
                 self._clear_fetched(key, shelf)  # perhaps a device that was waited for is listed no longer
             for entry_id, memory in list(shelf.memories.items()):
@@ -643,11 +682,11 @@ class RecordStorage(IStorage):
         """An entry that has died is removed here, whenever the next sweep is due."""
         entry = shelf.entries.get(entry_id)
         if entry is not None and entry.dies_at_s <= now_s:
-            self._account_for([shelf.remove(entry_id).record], -1)
+            self._remove(shelf, entry_id)
             return None
         return entry
 
-    def _make_place(self, shelf: _EntrySet, record: SoftRecord) -> Reason:
+    def _make_place(self, shelf: _EntrySet, record: SoftRecord, network: Network | None) -> Reason:
         """Room for one more entry within all bounds, or why there is none. Per owner the oldest goes, a full set gives up a
         tombstone, a full leaf of a tree splits."""
         of_owner = [other for other, entry in shelf.entries.items() if entry.record.key == record.key]
@@ -655,6 +694,8 @@ class RecordStorage(IStorage):
         in_tree = bool(item_of(record))
         entries_max = (INNER_ENTRIES_MAX if shelf.split else LEAF_ENTRIES_MAX) if in_tree else SET_ENTRIES_MAX
         given_up: bytes | None = None
+        if not self._has_room_for(network, len(record.raw)):
+            return Reason.FULL
         if len(of_owner) >= per_owner:
             given_up = min(of_owner, key=lambda other: _age(shelf.entries[other].record))
             if _age(record) < _age(shelf.entries[given_up].record):
@@ -674,7 +715,7 @@ class RecordStorage(IStorage):
             if given_up is None:
                 return Reason.FULL
         if given_up is not None:
-            self._account_for([shelf.remove(given_up).record], -1)
+            self._remove(shelf, given_up)
         return Reason.NONE if self._make_room(len(record.raw), durable=False) else Reason.FULL
 
     # --- both ---------------------------------------------------------------------------------------------------------
@@ -687,16 +728,37 @@ class RecordStorage(IStorage):
             shelf = next(others, None) if durable else None
             if shelf is None:
                 return False
-            self._account_for([shelf.remove(shelf.order[0]).record], -1)
+            self._remove(shelf, shelf.order[0])
         return True
 
-    def _account_for(self, records: "Sequence[DurableRecord] | Sequence[SoftRecord]", sign: int) -> None:
-        self._count += sign * len(records)
-        self._bytes += sign * sum(len(record.raw) for record in records)
-        for record in records:
-            if isinstance(record.body, MAIL_KINDS):
-                self._mail_count += sign
-                self._mail_bytes += sign * len(record.raw)
+    def _has_room_for(self, network: Network | None, size: int) -> bool:
+        """Whether a network may have one more record of `size` bytes here."""
+        held = _NOTHING if network is None else self._held_for.get(network, _NOTHING)
+        return held.entries < STORAGE_NETWORK_ENTRIES_MAX and held.size + size <= STORAGE_NETWORK_BYTES_MAX
+
+    def _place(self, shelf: _EntrySet, entry_id: bytes, entry: _Entry, existing: _Entry | None) -> None:
+        if existing is not None:
+            self._account_for(existing.record, existing.network, -1)
+        self._account_for(entry.record, entry.network, +1)
+        shelf.put(entry_id, entry)
+
+    def _remove(self, shelf: _EntrySet, entry_id: bytes) -> None:
+        entry = shelf.remove(entry_id)
+        self._account_for(entry.record, entry.network, -1)
+
+    def _account_for(self, record: DurableRecord | SoftRecord, network: Network | None, sign: int) -> None:
+        size = sign * len(record.raw)
+        self._count += sign
+        self._bytes += size
+        if isinstance(record.body, MAIL_KINDS):
+            self._mail_count += sign
+            self._mail_bytes += size
+        if network is not None:
+            held = self._held_for.get(network, _NOTHING)
+            if held.entries + sign:
+                self._held_for[network] = _Holding(held.entries + sign, held.size + size)
+            else:
+                del self._held_for[network]
 
     def _judge(
         self, record: Record, existing: Record | None, key: RecordKey, *, remembered_sequence: int = 0, depth: int = 0
@@ -732,8 +794,8 @@ class RecordStorage(IStorage):
                 continue
             if is_durable(record) and self._judge(record, None, RecordKey(key)).accepted:
                 self._claims.setdefault(RecordKey(key), []).append(cast(DurableRecord, record))
-        for records in self._claims.values():
-            self._account_for(records, +1)
+        for record in itertools.chain.from_iterable(self._claims.values()):
+            self._account_for(record, None, +1)
         self._load_mail(database)
 
     # --- the library's storage interface ------------------------------------------------------------------------------
@@ -803,7 +865,9 @@ def _open_database(path: Path) -> sqlite3.Connection:
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode not in _DAMAGE:
             raise
-        aside = next(free for n in count(1) if not (free := path.with_name(f"{path.name}.damaged-{n}")).exists())
+        aside = next(
+            free for n in itertools.count(1) if not (free := path.with_name(f"{path.name}.damaged-{n}")).exists()
+        )
         path.rename(aside)
         for companion in ("-wal", "-shm"):
             path.with_name(path.name + companion).unlink(missing_ok=True)

@@ -11,6 +11,7 @@ from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.driver import Driver
 from textual.events import Resize
 from textual.filter import LineFilter
 from textual.theme import Theme
@@ -20,9 +21,12 @@ from dhtchat.app.faces import Screen
 from dhtchat.chat import events, intents
 from dhtchat.chat.commands import parse_line
 from dhtchat.chat.markup import clean
-from dhtchat.errors import DhtChatError
-from dhtchat.tui.completion import candidates, with_emoji
+from dhtchat.errors import DhtChatError, TooLong
+from dhtchat.limits import SCREEN_STATUS_POLL_S
+from dhtchat.tui.completion import Completion, complete, with_emoji
+from dhtchat.tui.driver import Titled, careful
 from dhtchat.tui.monochrome import WithoutColours
+from dhtchat.tui.status import status_line
 from dhtchat.tui.talks import Talk, Talks
 from dhtchat.tui.themes import DARK, LIGHT, Palette
 from dhtchat.tui.widgets.composer import Composer
@@ -78,6 +82,12 @@ class ChatApp(App[None]):
         """Talks whose history has been asked for."""
         self._is_stale = False
         """Whether something was told that is not shown yet."""
+        self._topic, self._status = Static(id="topic", markup=False), Static(id="status", markup=False)
+        self._list, self._view, self._members = TalkList(), TalkView(), MemberList()
+        self._composer = Composer(self._complete)
+
+    def get_driver_class(self) -> type[Driver]:
+        return careful(super().get_driver_class())
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """`NO_COLOR` makes Textual send shades of grey; after this nothing of them is left."""
@@ -85,21 +95,22 @@ class ChatApp(App[None]):
         return [*filters, WithoutColours()] if self.no_color else filters
 
     def compose(self) -> ComposeResult:
-        yield Static(id="topic", markup=False)
+        yield self._topic
         with Horizontal(id="middle"):
-            yield TalkList()
+            yield self._list
             with Vertical():
-                yield TalkView()
-            yield MemberList()
-        yield Static(id="status", markup=False)
-        yield Composer(self._complete)
+                yield self._view
+            yield self._members
+        yield self._status
+        yield self._composer
 
     def on_mount(self) -> None:
         self.register_theme(_theme("dhtchat-dark", DARK, dark=True))
         self.register_theme(_theme("dhtchat-light", LIGHT, dark=False))
         self._wear(self._palette)
-        self.query_one(Composer).focus()
+        self._composer.focus()
         self._follow()
+        self.set_interval(SCREEN_STATUS_POLL_S, self._keep_current)
 
     @work
     async def _follow(self) -> None:
@@ -125,41 +136,60 @@ class ChatApp(App[None]):
         if current is not before and current.name and current.name not in self._asked:
             self._asked.add(current.name)
             self._ask(intents.ShowHistory(_FIRST_LINES, current.name))
-        if not self._is_stale:
-            self._is_stale = True
-            self.call_later(self._show)  # once for all that arrives until then
+        self._show_soon()
 
     async def _show(self) -> None:
         self._is_stale = False
         talks, current = self._talks, self._talks.current
+        self._view.show(current)
+        talks.is_watched = self.app_focus and self._view.follows
         if read := talks.take_read():
             self._ask(intents.MarkRead(read))
-        self.query_one(TalkView).show(current)
-        self.query_one(TalkList).show(talks, self._palette)
-        self.query_one(MemberList).show(talks, self._palette)
+        self._list.show(talks, self._palette)
+        self._members.show(talks, self._palette)
         topic = f" — {current.topic}" if current.topic else ""
-        self.query_one("#topic", Static).update(clean(f" {current.name or 'dhtchat'}{topic}", single_line=True))
-        hottest = talks.hottest()
-        hint = f"   Alt+A: {hottest.name} ({len(hottest.unread)})" if hottest else ""
-        self.query_one("#status", Static).update(
-            clean(f" {talks.user} · {talks.connection_in_words()}{hint}", single_line=True)
-        )
+        self._topic.update(clean(f" {current.name or 'dhtchat'}{topic}", single_line=True))
+        if isinstance(self._driver, Titled):
+            waiting = sum(len(talk.unread) for talk in talks.by_name.values())
+            count = f" ({waiting})" if waiting else ""
+            self._driver.show_title(f"{current.name or talks.user} - dhtchat{count}")
+        self._status.update(status_line(talks, self.size.width))
+
+    def _show_soon(self) -> None:
+        """Once for all that happens until then."""
+        if not self._is_stale:
+            self._is_stale = True
+            self.call_later(self._show)
+
+    def watch_app_focus(self) -> None:
+        """Nobody reads what comes while the terminal is not in front."""
+        self._watch()
+
+    def on_talk_view_scrolled(self) -> None:
+        self._watch()
+
+    def _watch(self) -> None:
+        self._talks.is_watched = self.app_focus and self._view.follows
+        self._show_soon()
+
+    async def _keep_current(self) -> None:
+        await self._peer.perform(intents.ShowStatus())
 
     def on_resize(self, event: Resize) -> None:
-        self.query_one(TalkList).display = event.size.width >= _WIDE_CELLS
-        self.query_one(MemberList).display = event.size.width >= _MEMBERS_CELLS
-        for name in ("#topic", "#status"):
-            self.query_one(name).display = event.size.height >= 5
+        self._list.display = event.size.width >= _WIDE_CELLS
+        self._members.display = event.size.width >= _MEMBERS_CELLS
+        self._topic.display = self._status.display = event.size.height >= 5
+        self._show_soon()
 
     # --- what the user does -------------------------------------------------------------------------------------------
 
     async def on_composer_submitted(self, message: Composer.Submitted) -> None:
-        await self._perform_line(with_emoji(message.text))
+        await self._perform_line(message.text)
 
     @work
     async def on_composer_pasted_much(self, message: Composer.PastedMuch) -> None:
         if await self.push_screen_wait(PasteQuestion(message.text.count("\n") + 1)):
-            self.query_one(Composer).insert(message.text)
+            self._composer.insert(message.text)
 
     async def on_talk_list_chosen(self, message: TalkList.Chosen) -> None:
         await self._go_to(self._talks.by_name.get(message.name))
@@ -175,7 +205,7 @@ class ChatApp(App[None]):
         await self._show()
 
     def action_scroll(self, pages: int) -> None:
-        view = self.query_one(TalkView)
+        view = self._view
         view.scroll_relative(y=pages * max(view.size.height - 1, 1), animate=False)
 
     async def action_step(self, by: int) -> None:
@@ -201,7 +231,10 @@ class ChatApp(App[None]):
     async def _perform_line(self, line: str) -> None:
         try:
             intent = parse_line(line)
+            intent = with_emoji(intent) if intent is not None else None
         except DhtChatError as error:
+            if isinstance(error, TooLong):
+                self._composer.give_back(line)
             await self._take(events.ErrorShown(code=error.code, message=str(error), hint=error.hint))
             return
         if isinstance(intent, intents.Quit):
@@ -209,17 +242,15 @@ class ChatApp(App[None]):
         elif isinstance(intent, intents.SayTo) and intent.target is None and not self._talks.current.name:
             await self._take(events.Notice(message="you talk to nobody here: /join #room or /query NAME"))
         elif intent is not None:
+            self._talks.status_asked += isinstance(intent, intents.ShowStatus)
             await self._peer.perform(intent)
-            self.query_one(TalkView).scroll_end(animate=False)
+            self._view.follow()
 
-    def _complete(self, text: str) -> list[str]:
-        talks = self._talks
-        known = {*talks.current.members, *talks.online, *(name for name in talks.by_name if name[:1] not in ("", "#"))}
-        rooms = [name for name in talks.by_name if name.startswith("#")]
-        return candidates(text, speakers=talks.current.speakers(), people=sorted(known - {talks.user}), rooms=rooms)
+    def _complete(self, before: str) -> Completion:
+        return complete(before, people=self._talks.people(), rooms=self._talks.rooms())
 
     def _wear(self, palette: Palette) -> None:
-        self._palette = self.query_one(TalkView).palette = palette
+        self._palette = self._view.palette = palette
         self.theme = "dhtchat-light" if palette is LIGHT else "dhtchat-dark"
 
 

@@ -3,6 +3,7 @@
 from typing import Final
 
 from rich.cells import cell_len, set_cell_size
+from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
@@ -73,6 +74,19 @@ def gutter(line: Line, width: int, palette: Palette) -> Text:
     text.append(shown, style)
     text.append(" ")
     return text
+
+
+def wrapped(text: Text, hang: int, cells: int, console: Console) -> list[Text]:
+    """In rows of `cells`, the second and later ones `hang` further in, or less where that leaves no room."""
+    rows = list(text.wrap(console, cells)) or [Text()]
+    if not hang or (len(rows) == 1 and cell_len(rows[0].plain) <= cells):
+        return rows
+    if cells < 2 * hang:
+        hang = min(2, cells - 1)
+    _, rest = text.divide([len(rows[0].plain.rstrip())])
+    blanks = len(rest.plain) - len(rest.plain.lstrip())
+    rest = rest.divide([blanks])[-1]
+    return [rows[0], *(Text(" " * hang).append_text(row) for row in rest.wrap(console, cells - hang))]
 
 
 def is_one_row(line: Line, width: int) -> bool:

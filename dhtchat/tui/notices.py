@@ -1,12 +1,21 @@
 """Events that are not talk, in plain words. All text is cleaned here; the screen draws it as text and nothing else."""
 
+from typing import Final
+
 from dhtchat.chat import events
 from dhtchat.chat.markup import clean
 
+_USAGE_CELLS: Final = 24
+"""So wide is the column of usages in the answer to `/help`."""
 
-def notice_lines(event: events.Event, user: str) -> list[str]:
-    """One or several lines; none for what the screen shows elsewhere."""
-    return [clean(line, single_line=True) for line in _lines(event, user)]
+
+def notice_lines(event: events.Event, user: str) -> list[tuple[str, int]]:
+    """One or several lines, and how far in each goes on when it is wrapped; none for what the screen shows elsewhere."""
+    hang = _USAGE_CELLS + 1 if isinstance(event, events.Help) else 2 if isinstance(event, _HINTED) else 0
+    return [(clean(line, single_line=True), hang) for line in _lines(event, user)]
+
+
+_HINTED: Final = (events.ErrorShown, events.Warned, events.Users, events.Rooms, events.Found)
 
 
 def _lines(event: events.Event, user: str) -> list[str]:
@@ -29,7 +38,7 @@ def _lines(event: events.Event, user: str) -> list[str]:
         case events.ErrorShown() | events.Warned():
             return [event.message, *([f"  {event.hint}"] if event.hint else [])]
         case events.Help():
-            return [f"{usage:<24} {text}" for usage, text in event.commands]
+            return [f"{usage:<{_USAGE_CELLS}} {text}" for usage, text in event.commands]
         case events.Notice():
             return [event.message]
         case events.Users():

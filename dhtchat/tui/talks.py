@@ -41,6 +41,8 @@ class Line:
     edited: bool = False
     deleted: bool = False
     is_error: bool = False
+    hang: int = 0
+    """How far in the rows after the first begin, in cells."""
     quote: str = ""
     state: str = ""
     reactions: dict[str, list[str]] = field(default_factory=dict)
@@ -97,8 +99,15 @@ class Talks:
         self.by_name: dict[str, Talk] = {"": Talk("")}
         self.current: Talk = self.by_name[""]
         self.online: dict[str, bool] = {}
+        self.listed_people: set[str] = set()
+        self.listed_rooms: set[str] = set()
+        """Named in an answer to some question: worth completing."""
         self.peers = 0
         self.connection = "connecting"
+        self.is_watched = True
+        """Whether the end of the current talk is before somebody's eyes."""
+        self.status_asked = 0
+        """How many answers to `/status` are still to come."""
 
     @property
     def ordered(self) -> list[Talk]:
@@ -120,7 +129,9 @@ class Talks:
         return talk
 
     def take_read(self) -> tuple[str, ...]:
-        """The unread lines of the current talk, which the screen shows from now on."""
+        """The unread lines of the current talk, if somebody sees them now."""
+        if not self.is_watched:
+            return ()
         read, self.current.unread = tuple(self.current.unread), []
         self.current.heat = Heat.NONE
         return read
@@ -146,6 +157,15 @@ class Talks:
                 self.open(clean(target, single_line=True) if target else "")
             case events.TopicChanged(room=room, topic=topic):
                 self._talk(room).topic = clean(topic, single_line=True) if topic else ""
+            case events.Users(users=entries):
+                self.listed_people |= {clean(entry.name, single_line=True) for entry in entries}
+                self._say(event, [self.current.name])
+            case events.WhoIsAnswer(name=name):
+                self.listed_people.add(clean(name, single_line=True))
+                self._say(event, [self.current.name])
+            case events.Rooms(rooms=rooms):
+                self.listed_rooms |= {clean(room.name, single_line=True) for room in rooms}
+                self._say(event, [self.current.name])
             case events.Names(room=room, members=members):
                 self._talk(room).members = {clean(member.name, single_line=True): member for member in members}
             case events.PresenceChanged(user=user, online=online):
@@ -163,7 +183,9 @@ class Talks:
                 self._say(event, [""])
             case events.PeerStatus(peers=peers):
                 self.peers = peers
-                self._say(event, [self.current.name])
+                if self.status_asked:  # else it was only to keep this number current
+                    self.status_asked -= 1
+                    self._say(event, [self.current.name])
             case events.Disconnected():
                 self.connection = "reconnecting"
                 self._say(event, [self.current.name])
@@ -173,8 +195,16 @@ class Talks:
             case _:
                 self._say(event, [self.current.name])
 
-    def connection_in_words(self) -> str:
-        return f"{self.connection}, {self.peers} peer{'s' * (self.peers != 1)} known"
+    def people(self) -> list[str]:
+        """Whose names are worth completing, who spoke here last first; not oneself."""
+        talked_with = (name for name, talk in self.by_name.items() if name and not talk.is_room)
+        others = {*self.current.members, *self.online, *talked_with, *self.listed_people} - {self.user}
+        return list(dict.fromkeys([*self.current.speakers(), *sorted(others)]))
+
+    def rooms(self) -> list[str]:
+        """The same of rooms: those one is in first."""
+        joined = sorted(name for name, talk in self.by_name.items() if talk.is_room)
+        return list(dict.fromkeys([*joined, *sorted(self.listed_rooms)]))
 
     def _talk(self, name: str) -> Talk:
         name = clean(name, single_line=True) if name else ""
@@ -186,9 +216,10 @@ class Talks:
             self.current = self.by_name[""]
 
     def _say(self, event: events.Event, names: list[str]) -> None:
+        is_error = isinstance(event, events.ErrorShown | events.Warned)
         for name in names:
-            for text in notice_lines(event, self.user):
-                self._talk(name).place(Line(text, is_error=isinstance(event, events.ErrorShown | events.Warned)))
+            for text, hang in notice_lines(event, self.user):
+                self._talk(name).place(Line(text, is_error=is_error, hang=hang))
 
     def _message(self, event: events.MessageArrived, *, target: str = "", is_news: bool = True) -> None:
         talk = self._talk(target or event.room or (event.recipient if event.own else event.sender) or "")
@@ -207,7 +238,7 @@ class Talks:
                 clean(event.text),
                 id=event.id,
                 sender=clean(event.sender, single_line=True),
-                sent_at=datetime.fromisoformat(event.sent_at).astimezone(self._timezone),
+                sent_at=self._local_time(event.sent_at),
                 own=event.own,
                 action=event.action,
                 mentioned=event.mentioned and not event.own,
@@ -220,9 +251,18 @@ class Talks:
         )
         if is_news and not event.own:
             talk.unread.append(event.id)
-            if talk is not self.current and not event.muted:
+            is_seen = talk is self.current and self.is_watched
+            if talk is self.current and not is_seen and not talk.marker:
+                talk.marker = event.id
+            if not is_seen and not event.muted:
                 heat = Heat.HIGHLIGHT if event.mentioned else Heat.PRIVATE if not talk.is_room else Heat.MESSAGE
                 talk.heat = max(talk.heat, heat)
+
+    def _local_time(self, sent_at: str) -> datetime | None:
+        try:
+            return datetime.fromisoformat(sent_at).astimezone(self._timezone)
+        except (ValueError, OverflowError, OSError):  # no time, or one that no calendar here reaches
+            return None
 
     def _operate(self, event: events.MessageArrived, line: Line) -> None:
         if event.edits:

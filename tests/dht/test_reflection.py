@@ -314,7 +314,7 @@ async def test_answers_under_unknown_keys_cost_nothing(agreements: Counter[bytes
         for datagram in forged[:500]:
             deliver(node, datagram, peer.endpoint)
         assert (agreements[node.node_key], node.statistics["answer-unknown"]) == (0, 500)
-        node._protocol._greeters = protocol_module._Budget(50, 0.001)
+        node._protocol._greeters = protocol_module.Budget(50, 0.001)
         hello = asyncio.ensure_future(node.hello(peer.endpoint))
         await asyncio.sleep(0)
         for number, datagram in enumerate(forged):

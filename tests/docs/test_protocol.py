@@ -18,11 +18,12 @@ from dhtchat.records.acceptance import Reason
 from dhtchat.records.device import DeviceCertificate
 from dhtchat.records.kinds import DURABLE_KINDS, SOFT_KINDS
 from dhtchat.records.message import Content, Message
+from dhtchat.records.ruling import Act, Ruling
 from tests.docs.pages import ROOT, quoted, read, section, table, tables
 from tests.records.test_sizes import SIZES
 
 PROTOCOL = read("docs/protocol.md")
-KINDS: dict[str, Any] = {kind.KIND: kind for kind in (*DURABLE_KINDS, *SOFT_KINDS, DeviceCertificate, Message)}
+KINDS: dict[str, Any] = {kind.KIND: kind for kind in (*DURABLE_KINDS, *SOFT_KINDS, DeviceCertificate, Message, Ruling)}
 NO_FIELDS = {"busy", "unproved", "k", "start", "after", "record", "remaining_ms", "a-z", "-"}
 """Words between backticks beside the fields: what is in them, or what bounds them."""
 
@@ -79,6 +80,12 @@ def test_what_a_message_may_say_is_listed() -> None:
     rows = table(section(PROTOCOL, "`message`"), "content", "fields", "meaning")
     listed = {quoted(tag)[0]: tuple(quoted(fields)) for tag, fields, _ in rows}
     assert listed == {content.__struct_config__.tag: content.__struct_fields__ for content in Content.__args__}  # type: ignore[attr-defined]
+
+
+def test_what_may_be_ruled_is_listed() -> None:
+    rows = table(section(PROTOCOL, "`ruling`"), "act", "fields", "meaning")
+    listed = {quoted(tag)[0]: tuple(quoted(fields)) for tag, fields, _ in rows}
+    assert listed == {act.__struct_config__.tag: act.__struct_fields__ for act in Act.__args__}  # type: ignore[attr-defined]
 
 
 def test_the_reasons_of_a_refusal_are_all_there() -> None:

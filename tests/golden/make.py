@@ -21,6 +21,7 @@ from dhtchat.records.device import DeviceCertificate
 from dhtchat.records.envelope import Body, Signed, sign_body
 from dhtchat.records.message import Message, SetTopic, open_statement
 from dhtchat.records.room import RoomGenesis
+from dhtchat.records.ruling import Ruling, open_ruling
 from tests.records import samples
 from tests.records.samples import ALICE, ALICES_LAPTOP, NOW_S
 
@@ -41,7 +42,8 @@ def bodies() -> list[tuple[Body, SigningKey]]:
         for number, content in enumerate(samples.OPERATIONS, start=3)
     ]
     messages: list[Body] = [samples.room_message(), topic, samples.private_message(), *operations]
-    return [(body, ALICE) for body in (*stored, certificate)] + [(body, ALICES_LAPTOP) for body in messages]
+    rulings = [samples.ruling(act) for act in samples.ACTS]
+    return [(body, ALICE) for body in (*stored, certificate, *rulings)] + [(body, ALICES_LAPTOP) for body in messages]
 
 
 def build() -> dict[str, Any]:
@@ -76,6 +78,8 @@ def _describe(body: Body, key: SigningKey) -> dict[str, Any]:
     elif isinstance(body, Message):
         statement = open_statement(signed.raw, SIM.network_id)
         described |= {"id": statement.id.hex(), "conversation": statement.conversation.hex()}
+    elif isinstance(body, Ruling):
+        described |= {"id": open_ruling(signed.raw, body.room, SIM.network_id).id.hex()}
     elif not isinstance(body, DeviceCertificate):
         described |= {"place": body.place(signed.key).hex(), "entry id": body.entry_id(signed.key).hex()}  # type: ignore[attr-defined]
     return described

@@ -12,10 +12,13 @@ from dhtchat.records.device import DeviceCertificate
 from dhtchat.records.envelope import Body, Signed, open_signed, sign_body
 from dhtchat.records.kinds import DURABLE_KINDS, SOFT_KINDS
 from dhtchat.records.message import MESSAGE_BYTES_MAX, Message, open_statement
+from dhtchat.records.ruling import Ruling
 from tests.golden import make
 
 GOLDEN: dict[str, Any] = json.loads(make.FILE.read_text(encoding="utf-8"))
-KINDS: dict[str, type[Body]] = {kind.KIND: kind for kind in (*DURABLE_KINDS, *SOFT_KINDS, DeviceCertificate, Message)}
+KINDS: dict[str, type[Body]] = {
+    kind.KIND: kind for kind in (*DURABLE_KINDS, *SOFT_KINDS, DeviceCertificate, Message, Ruling)
+}
 records = pytest.mark.parametrize("record", GOLDEN["records"], ids=lambda record: record["kind"])
 
 

@@ -14,8 +14,12 @@ from dhtchat.limits import (
     MAIL_WELCOME_MAX,
     NAME_CHARACTERS_MAX,
     PARENTS_MAX,
+    REASON_BYTES_MAX,
     REVISIONS_MAX,
     ROOM_NAME_CHARACTERS_MAX,
+    RULING_HEADS_MAX,
+    SAID_PER_MODE_MAX,
+    SAID_PER_REMOVAL_MAX,
     SOFT_TTL_S_MAX,
     TEXT_CHARACTERS_MAX,
 )
@@ -30,6 +34,7 @@ from dhtchat.records.membership import Membership
 from dhtchat.records.message import Content, Delete, Edit, Message, Place, React, Read, Say
 from dhtchat.records.presence import Address, Presence
 from dhtchat.records.room import RoomGenesis
+from dhtchat.records.ruling import Act, Grant, Removal, RuleTopic, Ruling, Said, SetHands, SetMode
 
 NETWORK = SIM.network_id
 NOW_S = 1_800_000_000
@@ -117,6 +122,20 @@ def room_message(*, counter: int = 1, text: str = "hello") -> Message:
     return Message(certificate(), False, ROOM_ID, "", counter, previous, parents, NOW_S * 1000, Say(text))
 
 
+ACTS: list[Act] = [
+    Grant(BOB.public, "bob", "op"),
+    Removal(BOB.public, "bob", "kick", "too loud", [Said(b"d" * 8, 7)]),
+    SetMode(True, [Said(b"d" * 8, 7), Said(b"e" * 8, 1)]),
+    RuleTopic("what this is about"),
+    SetHands(False),
+]
+"""What can be ruled about a room."""
+
+
+def ruling(act: Act = ACTS[0]) -> Ruling:
+    return Ruling(ROOM_ID, "alice", [b"p" * 16, b"q" * 16], NOW_S, act)
+
+
 def private_message() -> Message:
     return Message(certificate(), True, BOB.public, "bob", 1, b"", [], NOW_S * 1000, Say("psst"))
 
@@ -194,4 +213,19 @@ def largest() -> dict[str, Body]:
             2**62 - 1,
         ),
     ]
+    bodies.append(largest_ruling(SetMode(False, [Said(b"d" * 8, 2**62)] * SAID_PER_MODE_MAX)))
     return {body.KIND: body for body in bodies}
+
+
+def largest_ruling(act: Act) -> Ruling:
+    parents = [b"p" * 15 + bytes([number]) for number in range(RULING_HEADS_MAX)]
+    return Ruling(_KEY, _NAME, parents, _TIME_S, act)
+
+
+LARGEST_ACTS: list[Act] = [
+    Grant(_KEY, _NAME, "unban"),
+    Removal(_KEY, _NAME, "devoice", _GRIN * (REASON_BYTES_MAX // 4), [Said(b"d" * 8, 2**62)] * SAID_PER_REMOVAL_MAX),
+    RuleTopic(_GRIN * 100),
+    SetHands(False),
+]
+"""Beside a `SetMode`, which is the largest of all."""

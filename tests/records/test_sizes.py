@@ -13,6 +13,7 @@ from dhtchat.records.device import CERTIFICATE_BYTES_MAX, DeviceCertificate
 from dhtchat.records.envelope import Body, Envelope, open_signed
 from dhtchat.records.kinds import DURABLE_KINDS, SOFT_KINDS
 from dhtchat.records.message import MESSAGE_BYTES_MAX, Message
+from dhtchat.records.ruling import Act, Ruling
 from tests.records import samples
 
 LARGEST = samples.largest()
@@ -29,6 +30,7 @@ SIZES = {
     "mail-receipt": 999,
     "device": 179,
     "message": 8_580,
+    "ruling": 935,
 }
 """Bytes of each kind at its largest, envelope and signature included."""
 
@@ -44,13 +46,19 @@ def test_the_largest_of_each_kind_has_exactly_this_size(kind: str) -> None:
 def test_every_kind_has_its_size_pinned() -> None:
     """A kind that is added to the DHT without a size here is found."""
     assert set(LARGEST) == set(SIZES)
-    assert {*STORED_KINDS, DeviceCertificate.KIND, Message.KIND} == set(SIZES)
+    assert {*STORED_KINDS, DeviceCertificate.KIND, Message.KIND, Ruling.KIND} == set(SIZES)
 
 
 @pytest.mark.parametrize("kind", STORED_KINDS)
 def test_a_record_of_the_dht_fits_its_limit(kind: str) -> None:
     """design.md: at most 1,000 bytes, so that with the datagram's header it fits 1,232."""
     assert SIZES[kind] <= RECORD_BYTES_MAX <= PAGE_BYTES_MAX
+
+
+@pytest.mark.parametrize("act", samples.LARGEST_ACTS, ids=lambda act: type(act).__name__)
+def test_no_ruling_is_larger_than_a_record(act: Act) -> None:
+    """Whatever is ruled, also with every field at its bound, fits the limit of all records."""
+    assert len(samples.signed(samples.largest_ruling(act)).raw) <= SIZES["ruling"] <= RECORD_BYTES_MAX
 
 
 def test_certificate_and_message_limits_are_the_truth() -> None:

@@ -5,30 +5,16 @@ from pathlib import Path
 import pytest
 
 from dhtchat.chat import events
-from tests.e2e.pseudo_terminal import PseudoTerminal
 from tests.e2e.seen import Seen, colour_codes
 from tests.tui.evening import told
+from tests.tui.playing import playing
 
 pytestmark = pytest.mark.process
-
-PLAIN = {"COLORTERM": "", "NO_COLOR": "", "TERM": "xterm-256color"}
-"""Whatever the terminal is that the tests run in."""
-
-
-def playing(
-    folder: Path, *told: events.Event, rows: int = 24, columns: int = 100, **environment: str
-) -> PseudoTerminal:
-    """A screen that is told these events, on a terminal of its own."""
-    file = folder / "events.jsonl"
-    file.write_text("".join(events.to_json(event) + "\n" for event in told), encoding="utf-8")
-    return PseudoTerminal(
-        str(file), module="tests.tui.played", environment={**PLAIN, **environment}, rows=rows, columns=columns
-    )
 
 
 async def test_no_color_means_no_colour_at_all(tmp_path: Path) -> None:
     failure = events.ErrorShown(code="bad-command", message="that went wrong", hint="do it better")
-    async with playing(tmp_path, *told(), failure, NO_COLOR="1") as terminal:
+    async with playing(tmp_path, [*told(), failure], NO_COLOR="1") as terminal:
         seen = Seen(terminal)
         await seen.shows("that went wrong")
         terminal.type("typed")
@@ -51,7 +37,7 @@ async def test_no_color_means_no_colour_at_all(tmp_path: Path) -> None:
 async def test_a_terminal_gets_the_colours_that_it_says_it_has(
     tmp_path: Path, environment: dict[str, str], codes: set[int]
 ) -> None:
-    async with playing(tmp_path, *told(), **environment) as terminal:
+    async with playing(tmp_path, told(), **environment) as terminal:
         await Seen(terminal).shows("hello, everybody")
         used = colour_codes(terminal.shown)
         assert used, "there are colours"

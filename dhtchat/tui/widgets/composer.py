@@ -10,6 +10,7 @@ from textual.widgets import TextArea
 
 from dhtchat.chat.markup import clean
 from dhtchat.limits import SENT_LINES_KEPT_MAX
+from dhtchat.tui.completion import Completion
 
 PASTE_LINES_MAX: Final = 5
 """More lines than this are pasted only after a question. Our guess."""
@@ -42,8 +43,8 @@ class Composer(TextArea):
         Binding("alt+enter,ctrl+j", "insert_newline", show=False, priority=True),
     ]
 
-    def __init__(self, complete: Callable[[str], list[str]]) -> None:
-        """`complete` tells what the last word of a text may become."""
+    def __init__(self, complete: Callable[[str], Completion]) -> None:
+        """`complete` tells what the word at the end of a text may become."""
         super().__init__(id="composer", soft_wrap=True, show_line_numbers=False, tab_behavior="focus")
         self._complete = complete
         self._sent: list[str] = []
@@ -52,11 +53,14 @@ class Composer(TextArea):
         self._draft = ""
         self._killed = ""
         self._offers: list[str] = []
-        self._before_offer = ""
+        self._offered: tuple[tuple[int, int], str] = (0, 0), ""
+        """Where the offer that stands there begins, and what it is."""
 
     async def _on_key(self, event: events.Key) -> None:
         if event.key == "tab":
-            self._offer()
+            self._offer(1)
+        elif event.key == "shift+tab":
+            self._offer(-1)
         else:
             self._offers = []
             if event.key == "enter":
@@ -79,6 +83,11 @@ class Composer(TextArea):
             self.post_message(self.PastedMuch(text))
         else:
             self.insert(text)
+
+    def give_back(self, text: str) -> None:
+        """What could not be said stands here again, unless something else does by now."""
+        if not self.text:
+            self._put(text)
 
     def action_insert_newline(self) -> None:
         self.insert("\n")
@@ -127,15 +136,25 @@ class Composer(TextArea):
         self._recalled = max(0, min(self._recalled + back, len(self._sent)))
         self._put(self._sent[-self._recalled] if self._recalled else self._draft)
 
-    def _offer(self) -> None:
-        """Complete the last word; again: the next candidate."""
-        if not self._offers:
-            self._before_offer = self.text.rpartition(" ")[0]
-            self._offers = self._complete(self.text)
+    def _offer(self, step: int) -> None:
+        """Complete the word at the cursor; again: the next candidate, or the one before."""
+        row, column = self.cursor_location
         if self._offers:
-            offer, *others = self._offers
-            self._offers = [*others, offer]
-            self._put(f"{self._before_offer} {offer}" if self._before_offer else offer)
+            self._offers = self._offers[step:] + self._offers[:step]
+        else:
+            # Whole text: only its first word is a command.
+            before = self.get_text_range((0, 0), (row, column))
+            completion = self._complete(before)
+            self._offers = completion.offers
+            self._offered = (row, column - (len(before) - completion.start)), before[completion.start :]
+        if self._offers:
+            (row, column), standing = self._offered
+            offer = self._offers[0]
+            if self.document.get_line(row)[column + len(standing) :].startswith(" "):
+                offer = offer.rstrip()  # the blank behind it is there
+            self.replace(offer, (row, column), (row, column + len(standing)), maintain_selection_offset=False)
+            self.move_cursor((row, column + len(offer)))
+            self._offered = (row, column), offer
 
     def _put(self, text: str) -> None:
         self.text = text

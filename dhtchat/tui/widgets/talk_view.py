@@ -8,10 +8,11 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 from textual.geometry import Size
+from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from dhtchat.tui.drawing import body, gutter, gutter_cells, is_one_row
+from dhtchat.tui.drawing import body, gutter, gutter_cells, is_one_row, wrapped
 from dhtchat.tui.talks import Line, Talk
 from dhtchat.tui.themes import DARK, Palette
 
@@ -23,6 +24,9 @@ _NEW = "new"
 
 class TalkView(ScrollView, can_focus=False):
     """Shows one talk; follows its end unless the reader has scrolled up."""
+
+    class Scrolled(Message):
+        """To the end, or away from it."""
 
     def __init__(self) -> None:
         super().__init__(id="talk")
@@ -36,23 +40,66 @@ class TalkView(ScrollView, can_focus=False):
         self._heights: dict[Line, tuple[int, int]] = {}
         """Of each line in what version of it: to wrap thousands of them for every new one would take half a second."""
         self._width = 0
+        self._follows = True
+        self._is_settling = False
+        """Whether it is we who scroll."""
+
+    @property
+    def follows(self) -> bool:
+        """Whether the end is on the screen, and stays there."""
+        return self._follows
 
     def show(self, talk: Talk) -> None:
         """Draw this talk, or what has changed in it."""
-        follow = talk is not self._talk or self.is_vertical_scroll_end
+        self._follows = self._follows or talk is not self._talk
         self._talk = talk
         self._lay_out()
-        if follow:
-            self.scroll_end(animate=False, immediate=True)
+
+    def follow(self) -> None:
+        """Go to the end and stay there."""
+        if not self._follows:
+            self._follows = True
+            self._settle(None)
+            self.post_message(self.Scrolled())
 
     def on_resize(self, event: "events.Resize") -> None:
-        follow = self.is_vertical_scroll_end
         self._lay_out()
-        if follow:
-            self.scroll_end(animate=False)
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        if not self._is_settling and self._follows != self.is_vertical_scroll_end:
+            self._follows = not self._follows
+            self.post_message(self.Scrolled())
+
+    def _settle(self, top: tuple[Line, int] | None) -> None:
+        """Scroll to the end, or to where that row of that line is now. Forced: no scrollbar may be there yet."""
+        self._is_settling = True
+        try:
+            if self._follows:
+                self.scroll_end(animate=False, immediate=True, force=True)
+            elif top is not None and top[0] in self._heights:
+                at = self._items.index(top[0])
+                start = self._ends[at - 1] if at else 0
+                row = start + min(top[1], self._ends[at] - start - 1)
+                self.scroll_to(y=row, animate=False, immediate=True, force=True)
+        finally:
+            self._is_settling = False
+
+    def _top(self) -> tuple[Line, int] | None:
+        """The first line on the screen, and which row of it; of a separator, the line below."""
+        at = bisect_right(self._ends, self.scroll_offset.y)
+        for index in range(at, len(self._items)):
+            item = self._items[index]
+            if not isinstance(item, str):
+                start = self._ends[index - 1] if index else 0
+                return item, max(self.scroll_offset.y - start, 0)
+        return None
 
     def _lay_out(self) -> None:
-        width = max(self.scrollable_content_region.width, 1)
+        width = self.scrollable_content_region.width
+        if not width:
+            return  # not on the screen yet; on_resize comes when it is
+        top = None if self._follows else self._top()
         room = width - gutter_cells(width)
         known = self._heights if width == self._width else {}
         self._width = width
@@ -70,11 +117,13 @@ class TalkView(ScrollView, can_focus=False):
             self._heights[item] = item.version, height
             heights.append(height)
         self._ends = list(accumulate(heights))
+        self._is_settling = True
         self.virtual_size = Size(width, self._ends[-1] if self._ends else 0)
+        self._settle(top)
         self.refresh()
 
     def _wrap(self, line: Line, room: int) -> list[Text]:
-        return list(body(line, self.palette).wrap(self.app.console, max(room, 1))) or [Text()]
+        return wrapped(body(line, self.palette), line.hang, max(room, 1), self.app.console)
 
     def render_line(self, y: int) -> Strip:
         width, row = self.scrollable_content_region.width, y + self.scroll_offset.y
@@ -83,7 +132,9 @@ class TalkView(ScrollView, can_focus=False):
             return Strip.blank(width, background)
         at = bisect_right(self._ends, row)
         if at not in self._drawn:
-            self._drawn[at] = self._draw(self._items[at], width)
+            self._drawn[at] = self._draw(
+                self._items[at], self._width
+            )  # as it is laid out, also while a resize is under way
         rows = self._drawn[at]
         inner = row - (self._ends[at - 1] if at else 0)
         strip = rows[min(inner, len(rows) - 1)]
