@@ -114,6 +114,10 @@ class ChatApp(App[None]):
         self._finder = Finder()
         self._composer = Composer(self._complete)
 
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Of Textual's own themes, which are there before ours."""
+        return {"faint": DARK.faint}
+
     def get_driver_class(self) -> type[Driver]:
         return careful(super().get_driver_class())
 
