@@ -38,6 +38,8 @@ PASSWORD_TRIES: Final = 3
 """At a terminal, as ssh has it."""
 TERMINAL_LINE_BYTES_MAX: Final = 4_095
 """What a terminal in its line mode hands over of a longer line (N_TTY_BUF_SIZE on Linux; macOS has 1,024): cut already."""
+PASSWORD_SCORE_MAX: Final = 4
+"""Of zxcvbn."""
 PASSWORD_SCORE_MIN: Final = 3
 """zxcvbn score: 3 is "safely unguessable: moderate protection from an offline attack"."""
 KDF_MEMORY_KIB_MAX: Final = 1_048_576
@@ -562,6 +564,8 @@ LISTED_ROOMS_MAX: Final = 200
 """Rooms one `/rooms` checks and shows; ask with a prefix for more."""
 LISTED_USERS_MAX: Final = 200
 """People one `/users` checks and shows when the directory is more than one leaf; ask with a prefix for more."""
+ROOMS_OFFERED_MAX: Final = 8
+"""That the assistant names: a line of a terminal. Our guess."""
 LISTINGS_READ_MAX: Final = 6 * LISTED_ROOMS_MAX
 """Entries of a directory that one answer reads: three members list a room, and some entries are nobody's. Our guess."""
 MEMBERS_SAMPLE: Final = 64

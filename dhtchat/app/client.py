@@ -1,23 +1,42 @@
 """A node that only asks: for commands such as `register` that are over in a moment and must not become replicas."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
 
 from dhtchat.app.entry import Entry
 from dhtchat.app.settings import Settings
 from dhtchat.crypto.datagram import NodeKey
 from dhtchat.dht.node import DhtNode
 from dhtchat.dht.storage import RecordStorage
-from dhtchat.ids import Endpoint
+from dhtchat.ids import Endpoint, NodeAddress
 from dhtchat.runtime import Runtime
+
+
+class Visit(NamedTuple):
+    """`via`: how the network was found, as in `Ready`; `through`: by whom."""
+
+    dht: DhtNode
+    via: str
+    through: Sequence[NodeAddress]
+
+
+@asynccontextmanager
+async def visit(settings: Settings, runtime: Runtime, *, memory: Path | None = None) -> AsyncIterator[Visit]:
+    """A client node inside the network. `memory`: a device's file with remembered nodes, to be read only. Raises
+    `NoBootstrapAnswered`."""
+    async with bare_node(settings, runtime) as dht:
+        entry = Entry(dht, settings, runtime, memory)
+        via = await entry.enter()
+        yield Visit(dht, via, entry.answered)
 
 
 @asynccontextmanager
 async def visiting_node(settings: Settings, runtime: Runtime) -> AsyncIterator[DhtNode]:
-    """A client node inside the network. Raises `NoBootstrapAnswered`."""
-    async with bare_node(settings, runtime) as dht:
-        await Entry(dht, settings, runtime, None).enter()
-        yield dht
+    """The same for those who do not mind how they come in."""
+    async with visit(settings, runtime) as visited:
+        yield visited.dht
 
 
 @asynccontextmanager

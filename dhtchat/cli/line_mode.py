@@ -54,8 +54,10 @@ def join(
     create: bool,
     json: bool,
     plain: bool,
+    password: str | None = None,
 ) -> int:
-    """Log in and chat until the input ends or, on a terminal, the screen is left. Returns the exit code."""
+    """Log in and chat until the input ends or, on a terminal, the screen is left. Returns the exit code. A `password` is one
+    that is known already."""
     login, profile = who_logs_in(settings, name)
     folded = [fold_room_meant(room) for room in rooms]
     standard_input = StandardInput()
@@ -68,7 +70,9 @@ def join(
             return run_until_done(attach_screen(folder, login, folded))
         return run_until_done(_attach(folder, login, folded, standard_input, json=json))
     prompt = f"Password of {login.name}: "
-    if create:
+    if password is not None:
+        pass
+    elif create:
         password = read_new_password(login.name, options, standard_input)
         check_policy(password, name=login.name)  # as `register`: a bad password needs no network to be refused
     else:

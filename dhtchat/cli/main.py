@@ -76,6 +76,8 @@ def run(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code. Whatever goes wrong is said in two lines."""
     os.umask(0o077)
     arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments and _somebody_is_there():
+        arguments = ["start"]
     completing = COMPLETION_VARIABLE in os.environ  # a shell asks what may come next: then all options are needed
     try:
         code = build_app([*COMMANDS] if completing else arguments)(
@@ -88,6 +90,14 @@ def run(arguments: list[str] | None = None) -> int:
         return report(
             error, folder=_data_dir(arguments), json="--json" in arguments, stdout=sys.stdout, stderr=sys.stderr
         )
+
+
+def _somebody_is_there() -> bool:
+    """Whether standard input and output are a terminal, so that questions can be asked."""
+    try:
+        return COMPLETION_VARIABLE not in os.environ and sys.stdin.isatty() and sys.stdout.isatty()
+    except (AttributeError, ValueError):  # none, or closed
+        return False
 
 
 def _data_dir(arguments: list[str]) -> Path:
@@ -228,6 +238,29 @@ def join(
         json=json,
         plain=plain,
     )
+
+
+def start(
+    bootstrap: Bootstrap = None,
+    host: Host = None,
+    port: Port = None,
+    network: Network = "main",
+    data_dir: DataDir = None,
+    profile: Profile = None,
+    json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> int:
+    """New here? A few questions, then you are in. The same as no command at all."""
+    if not _somebody_is_there():
+        from dhtchat.errors import BadUsage
+
+        hint = "In a script use 'dhtchat join NAME --register --bootstrap HOST:PORT', see 'dhtchat join --help'."
+        raise BadUsage("the assistant needs a terminal to ask its questions", hint=hint)
+    settings = _settings(data_dir, profile, bootstrap, host, port, network, verbose=verbose, quiet=quiet)
+    from dhtchat.cli.assistant import run_assistant
+
+    return run_assistant(settings)
 
 
 def up(
@@ -537,7 +570,7 @@ def _main(
 
 
 _IN_THE_LIST = (
-    *(register, join, passwd, up, down, listen, send),
+    *(start, register, join, passwd, up, down, listen, send),
     *(users, rooms, names, whois, history, status),
     *(export, bootstrap, demo, simulate),
 )

@@ -15,11 +15,14 @@ from collections.abc import Callable
 from getpass import GetPassWarning, getpass
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Any, Final, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 from dhtchat.chat.markup import clean
 from dhtchat.errors import BadUsage, WeakPassword
-from dhtchat.limits import INPUT_LINE_BYTES_MAX, PASSWORD_CHARACTERS_MIN
+from dhtchat.limits import INPUT_LINE_BYTES_MAX, PASSWORD_CHARACTERS_MIN, PASSWORD_SCORE_MAX
+
+if TYPE_CHECKING:
+    from dhtchat.crypto.password import Strength
 
 _READ_BYTES: Final = 64 * 1024
 _OTHERS_MAY_READ: Final = stat.S_IRWXG | stat.S_IRWXO
@@ -194,17 +197,27 @@ def _from_file(file: Path, count: int, tell: Tell) -> list[str]:
 _PHRASE_AT_END: Final = re.compile(r"[a-z]+(?:-[a-z]+){3}$")
 
 
+def meter(strength: "Strength") -> str:
+    """A line that shows how strong a password is, in characters and words that can be read aloud."""
+    full = 4 * strength.score
+    bar = "#" * full + "-" * (4 * PASSWORD_SCORE_MAX - full)
+    word = ("very weak", "weak", "not enough", "good", "very good")[strength.score]
+    return f"Strength: [{bar}] {word}, guessed in {strength.holds}"
+
+
 def new_password_dialog(name: str, *, ask: Ask = ask_hidden, tell: Tell = tell) -> str:
     """Ask for a new password until one is good enough and typed the same twice; Enter alone takes one we make up."""
     from random import SystemRandom
 
-    from dhtchat.crypto.password import check_policy, generate_phrase  # late: who logs in needs none of it
+    from dhtchat.crypto.password import check_policy, generate_phrase, strength_of  # late: who logs in needs none of it
 
     offered = generate_phrase(SystemRandom())
     tell(f"Choose a password of at least {PASSWORD_CHARACTERS_MIN} characters: several unusual words are good.")
     tell(f"Or press Enter alone to take this one: {offered}")
     while True:
         password = ask("New password: ") or offered
+        if password != offered:
+            tell(meter(strength_of(password, name=name)))
         try:
             check_policy(password, name=name)
         except WeakPassword as error:

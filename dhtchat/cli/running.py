@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 from dhtchat.cli.errors import INTERRUPTED
@@ -18,11 +18,30 @@ def run_until_done(body: Coroutine[Any, Any, int]) -> int:
     A body that catches the cancellation, whose argument is the signal's name, and returns decides the code itself. A
     second signal ends the process at once: whoever sends it does not want to wait for the cleaning up.
     """
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_cancelled_by_signals(body))
+    with interrupts_held() as release, asyncio.Runner(loop_factory=loop_factory()) as runner:
+        return runner.run(_cancelled_by_signals(body, release))
 
 
-def _loop_factory() -> Any:
+@contextlib.contextmanager
+def interrupts_held() -> Iterator[Callable[[], None]]:
+    """A Ctrl-C waits until what is yielded is called: one that came while a loop is being made would leave half a loop, and
+    a traceback when that is thrown away. On Windows it does not wait."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield lambda: None
+        return
+
+    def release() -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield release
+    finally:
+        release()
+
+
+def loop_factory() -> Any:
+    """Of uvloop where it is installed; None: of asyncio itself."""
     try:
         import uvloop
     except ImportError:
@@ -30,7 +49,7 @@ def _loop_factory() -> Any:
     return uvloop.new_event_loop
 
 
-async def _cancelled_by_signals(body: Coroutine[Any, Any, int]) -> int:
+async def _cancelled_by_signals(body: Coroutine[Any, Any, int], release: Callable[[], None]) -> int:
     task = asyncio.ensure_future(body)
     loop = asyncio.get_running_loop()
     ending = False
@@ -47,6 +66,7 @@ async def _cancelled_by_signals(body: Coroutine[Any, Any, int]) -> int:
             continue  # started with nohup
         with contextlib.suppress(NotImplementedError, ValueError):  # Windows, or not the main thread
             loop.add_signal_handler(number, end, name)
+    release()
     try:
         return await task
     except asyncio.CancelledError:

@@ -1,10 +1,13 @@
 """Commands that ask somebody at a terminal: who mistypes is asked again, Ctrl-C ends it, and the terminal is left as it was."""
 
+import contextlib
+
 import pytest
 
+from dhtchat.app.settings import BOOTSTRAP_VARIABLE
 from dhtchat.limits import PASSWORD_TRIES
 from tests.e2e.pseudo_terminal import PseudoTerminal
-from tests.e2e.world import LOCALLY, World, password_of
+from tests.e2e.world import LOCALLY, World, address_of, password_of, silent_udp_socket
 
 pytestmark = pytest.mark.process
 
@@ -76,3 +79,131 @@ async def test_ctrl_c_when_asked_again(world: World, command: str, options: list
         terminal.type("\x03")
         assert await terminal.exit_code() == 130
         assert terminal.echoes
+
+
+# --- the assistant ----------------------------------------------------------------------------------------------------
+
+
+def assistant(world: World, folder: str, *options: str) -> PseudoTerminal:
+    """A first run; with `--port 0` and the like behind it."""
+    arguments = ("start", *LOCALLY, "--network", world.network, *options)
+    return PseudoTerminal(
+        *arguments, data_dir=world.folder / folder, environment={"TERM": "dumb", BOOTSTRAP_VARIABLE: ""}
+    )
+
+
+HIDDEN = ("Password of alice: ", "New password: ", "The same again: ")
+"""What is typed ahead of these is thrown away: they must have come first."""
+
+
+async def answer(terminal: PseudoTerminal, question: str, typed: str, *, times: int = 1) -> None:
+    await terminal.shows_times(question, times)
+    if question in HIDDEN:
+        await terminal.echo_is(False)
+    terminal.type(typed + "\n")
+
+
+async def make_account(terminal: PseudoTerminal, name: str) -> None:
+    await answer(terminal, "1 or 2 (Enter alone for 1): ", "1")
+    await answer(terminal, "User name: ", name)
+    await answer(terminal, "New password: ", password_of(name))
+    await terminal.shows("very good")
+    await answer(terminal, "The same again: ", password_of(name))
+    await terminal.shows(f"Done: the name {name} is yours")
+
+
+async def test_two_first_runs_end_in_one_talk(world: World) -> None:
+    """Nothing but what is asked is answered; on a dumb terminal the chat is line mode."""
+    await world.open_door()
+    async with assistant(world, "alice", *world.bootstrap) as alice, assistant(world, "bob", *world.bootstrap) as bob:
+        for terminal, name in ((alice, "alice"), (bob, "bob")):
+            await make_account(terminal, name)
+            await answer(terminal, "(Enter alone for #lobby): ", "")
+            await terminal.shows("you talk to #lobby now")
+        assert "Rooms with people in them: #lobby." in bob.shown
+        await alice.shows("bob joined #lobby")
+        bob.type("good morning\n")
+        await alice.shows("<bob> good morning")
+        for terminal in (alice, bob):
+            terminal.type("/quit\n")
+            assert await terminal.exit_code(timeout_s=30.0) == 0
+            assert terminal.echoes
+            assert "Traceback" not in terminal.shown
+            assert password_of("bob") not in terminal.shown
+
+
+async def test_an_address_is_asked_for_and_the_next_run_needs_none(world: World) -> None:
+    """Nobody answers at first; what is then named is remembered, and so is who was here."""
+    await world.open_door()
+    with contextlib.closing(silent_udp_socket()) as silent:
+        async with assistant(world, "alice", "--bootstrap", address_of(silent)) as alice:
+            await alice.shows("No node answered")
+            await answer(alice, "Address (Enter alone to look again): ", "not an address")
+            await answer(alice, "Address (Enter alone to look again): ", world.address, times=2)
+            await make_account(alice, "alice")
+            await answer(alice, "(Enter alone for #lobby): ", "")
+            await alice.shows("you talk to #lobby now")
+            alice.type("/quit\n")
+            assert await alice.exit_code(timeout_s=30.0) == 0
+    async with assistant(world, "alice") as alice:
+        await alice.shows("1  alice, as last time")
+        await answer(alice, "1 or 2 (Enter alone for 1): ", "")
+        await answer(alice, "(Enter alone for none): ", "garden")
+        await answer(alice, "Password of alice: ", password_of("alice"))
+        await alice.shows("through peers remembered from last time")
+        await alice.shows("you talk to #garden now")
+
+
+CTRL_C, CTRL_D = "\x03", "\x04"
+
+
+@pytest.mark.parametrize(
+    ("question", "key"),
+    [
+        ("1 or 2", CTRL_C),
+        ("User name: ", CTRL_C),
+        ("User name: ", CTRL_D),
+        ("New password: ", CTRL_C),
+        ("The same again: ", CTRL_C),
+        ("(Enter alone for #lobby): ", CTRL_C),
+    ],
+)
+async def test_whoever_leaves_at_a_question_is_told_what_is_so(world: World, question: str, key: str) -> None:
+    """ "130 | | interrupted", nothing lost, and the terminal shows again what is typed."""
+    await world.open_door()
+    typed = {"1 or 2": "1", "User name: ": "alice", "New password: ": password_of("alice")}
+    typed["The same again: "] = password_of("alice")
+    async with assistant(world, "alice", *world.bootstrap) as alice:
+        for asked, told in typed.items():
+            if asked == question:
+                break
+            await answer(alice, asked, told)
+        await alice.shows(question)
+        if question in HIDDEN:
+            await alice.echo_is(False)
+        alice.type(key)
+        await alice.exit_code()
+        assert alice.echoes
+        made = question == "(Enter alone for #lobby): "
+        await alice.shows("The account alice is yours" if made else "No account was made")
+        assert await alice.exit_code() == 130
+    if made:
+        async with assistant(world, "alice", *world.bootstrap) as alice:
+            await alice.shows("1  alice, as last time")
+
+
+async def test_the_assistant_asks_nobody_where_nobody_is(world: World) -> None:
+    """Without a terminal no command at all is help and exit code 2, and the assistant says what to do instead."""
+    ended = await world.run("start", json=False)
+    assert ended.code == 2
+    assert ended.errors[0] == "error: the assistant needs a terminal to ask its questions"
+    assert len(ended.errors) == 2
+
+
+async def test_no_command_at_a_terminal_is_the_assistant(world: World) -> None:
+    environment = {"XDG_DATA_HOME": str(world.folder), BOOTSTRAP_VARIABLE: "127.0.0.1:9"}
+    async with PseudoTerminal(environment=environment) as bare:
+        await bare.shows("Looking for the network at 127.0.0.1:9 ...")
+        bare.type("\x03")
+        assert await bare.exit_code() == 130
+        assert "Traceback" not in bare.shown
