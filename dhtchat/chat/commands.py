@@ -34,7 +34,7 @@ from dhtchat.chat.intents import (
     SwitchTo,
     WhoIs,
 )
-from dhtchat.chat.markup import clean
+from dhtchat.chat.markup import beginning
 from dhtchat.chat.noticing import NAMED_LEVELS
 from dhtchat.errors import BadCommand, TooLong
 from dhtchat.limits import (
@@ -169,8 +169,7 @@ def _within(text: str, kind: str, characters_max: int, bytes_max: int) -> str:
 
 def _echo(text: str) -> str:
     """What somebody typed, short and harmless enough to be repeated in an error."""
-    shown = clean(text[:_ECHO_CHARACTERS_MAX], single_line=True)
-    return shown + "..." if len(text) > _ECHO_CHARACTERS_MAX else shown
+    return beginning(text, _ECHO_CHARACTERS_MAX)
 
 
 # --- the commands -----------------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ from dhtchat.chat.events import (
     WhoIsAnswer,
     to_dict,
 )
-from dhtchat.chat.markup import UNPRINTABLE, Span, clean, parse
+from dhtchat.chat.markup import UNPRINTABLE, Span, beginning, clean, parse
 from dhtchat.cli.terminal import BOLD, CODE, DIM, ERROR, ITALIC, REVERSE, STRIKE, UNDERLINE, WARNING, Terminal
 
 YOU: Final = "You"
@@ -177,10 +177,8 @@ class Renderer:
         return f" in {_line(event.room)}" if event.room else ""
 
     def _remember(self, line: str, text: str) -> None:
-        cleaned = clean(text, single_line=True)
-        short = len(cleaned) <= _QUOTE_CHARACTERS
         self._quotes.pop(line, None)
-        self._quotes[line] = cleaned if short else f"{cleaned[:_QUOTE_CHARACTERS].rstrip()}..."
+        self._quotes[line] = beginning(text, _QUOTE_CHARACTERS)
         if len(self._quotes) > _REMEMBERED_MAX:
             del self._quotes[next(iter(self._quotes))]
 

@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import Final
 
 from dhtchat.chat import events
-from dhtchat.chat.markup import clean
+from dhtchat.chat.markup import beginning, clean
 from dhtchat.limits import SCREEN_LINES_MAX
 from dhtchat.tui.notices import notice_lines
 
@@ -274,7 +274,7 @@ class Talks:
             action=event.action,
             mentioned=event.mentioned and not event.own,
             edited=event.edited,
-            quote=_beginning(quoted.text if quoted else "an earlier line") if reply_to else "",
+            quote=beginning(quoted.text if quoted else "an earlier line", QUOTE_CHARACTERS) if reply_to else "",
             reactions={
                 clean(reaction.emoji, single_line=True): list(reaction.users) for reaction in event.reactions or ()
             },
@@ -319,8 +319,3 @@ class Talks:
                 users.remove(event.sender)
             elif not event.removed and event.sender not in users:
                 bisect.insort(users, event.sender)
-
-
-def _beginning(text: str) -> str:
-    text = clean(text, single_line=True)
-    return text if len(text) <= QUOTE_CHARACTERS else f"{text[:QUOTE_CHARACTERS].rstrip()}..."
