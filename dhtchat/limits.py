@@ -607,6 +607,14 @@ SCREEN_LINES_MAX: Final = 10_000
 """Lines of one talk that the full screen keeps to scroll back in; older ones stay in the history. Our guess."""
 SCREEN_STATUS_POLL_S: Final = 10
 """How often the full screen asks its peer how many others it knows. Our guess: a number in words, not a gauge."""
+BELL_PAUSE_S: Final = 2
+"""Between two rings of the bell: one is enough for a flood of lines. Our guess."""
+NOTICE_PAUSE_S: Final = 10
+"""Between two notifications of the desktop about one talk. Our guess."""
+NOTICE_CHARACTERS_MAX: Final = 200
+"""So much of a line a notification says: what desktops show of it at all. Our guess."""
+NOTICES_REMEMBERED_MAX: Final = 1_000
+"""Talks of which a screen knows when it told the desktop last."""
 SENT_LINES_KEPT_MAX: Final = 200
 """What one typed, for the up key. Our guess."""
 

@@ -129,8 +129,8 @@ class Lines:
 
     # --- what is shown ------------------------------------------------------------------------------------------------
 
-    def event(self, talk: Talk, turn: Turn) -> MessageArrived | None:
-        """Of a statement whose turn has come, or None when there is nothing to show."""
+    def event(self, talk: Talk, turn: Turn, *, quiet: bool) -> MessageArrived | None:
+        """Of a statement whose turn has come, or None when there is nothing to show. `quiet`: nobody is to be called."""
         content = turn.item.statement.body.content
         return message_event(
             turn.item.statement,
@@ -139,7 +139,8 @@ class Lines:
             my_name=self._core.me.name,
             delayed=turn.delayed,
             verified=turn.verified,
-            muted=talk.muted,
+            level=talk.level,
+            quiet=quiet,
             text=turn.text if isinstance(content, Say) else None,
             answers_me=self._answers_me(talk, turn.item.statement),
         )
@@ -189,7 +190,8 @@ class Lines:
                 my_name=self._core.me.name,
                 delayed=row.delayed,
                 verified=row.verified,
-                muted=talk.muted,
+                level=talk.level,
+                quiet=True,
                 text=text,
                 answers_me=self._answers_me(talk, statement),
                 **more,

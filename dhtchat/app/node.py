@@ -52,6 +52,7 @@ from dhtchat.chat.events import (
 )
 from dhtchat.chat.events import Rooms as RoomsListed
 from dhtchat.chat.markup import clean
+from dhtchat.chat.noticing import NAMED_LEVELS, Level, in_words
 from dhtchat.chat.operations import Outcome
 from dhtchat.chat.pacing import Pacer
 from dhtchat.chat.presence import Attendance, PresenceChange
@@ -679,7 +680,11 @@ class ChatNode:
                 if read is not None:
                     self._core.emit(read)
             case _:
-                event = self._lines.event(talk, turn) if turn.outcome is Outcome.NEWS else None
+                event = (
+                    self._lines.event(talk, turn, quiet=self._away is not None)
+                    if turn.outcome is Outcome.NEWS
+                    else None
+                )
                 if turn.quiet and event is not None:
                     talk.passed += 1
                     return
@@ -832,8 +837,14 @@ class ChatNode:
                 self._core.emit(Notice(message=f"you {verb} {person.name}"))
             case intents.Mute(target):
                 talk = await self._talk_meant(target)
-                self._talks.set_muted(talk, not talk.muted)
+                self._talks.set_level(talk, Level.USUAL if talk.muted else Level.NONE)
                 self._core.emit(Notice(message=f"{talk.name} is {'muted' if talk.muted else 'no longer muted'}"))
+            case intents.Notify(level, target):
+                talk = await self._talk_meant(target)
+                if level is not None:
+                    self._talks.set_level(talk, NAMED_LEVELS[level])
+                heard = in_words(talk.level, direct=talk.direct)
+                self._core.emit(Notice(message=f"of {talk.name} you hear {heard}"))
             case intents.ShowHelp(command):
                 self._core.emit(Help(commands=help_lines(command)))
             case intents.ShowStatus():
@@ -1082,6 +1093,7 @@ class ChatNode:
                 links=len(self._pool.links()),
                 rooms=sorted(joined.room.name for joined in self._rooms.joined()),
                 since=rfc3339(int(self.since_s * 1000)),
+                away=clean(self._away, single_line=True) if self._away is not None else None,
             )
         )
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from dhtchat.app.core import Core
+from dhtchat.chat.noticing import Level
 from dhtchat.chat.operations import Operations
 from dhtchat.chat.sync import CatchUp, Plan, Range, cut_end, cut_page, plan
 from dhtchat.chat.timeline import Timeline
@@ -41,7 +42,7 @@ class Talk:
         self.direct = row.direct
         self.name = row.name
         self.peer = PeerId(row.peer)
-        self.muted = row.muted
+        self.level = Level(row.level) if row.level in list(map(int, Level)) else Level.USUAL  # of a later version
         self.timeline = Timeline(row.id)
         self.operations = Operations()
         self.catch_up: CatchUp[Link] = CatchUp()
@@ -49,8 +50,12 @@ class Talk:
         """Lines of the past that were put into the history without being shown, and nobody told of yet."""
 
     @property
+    def muted(self) -> bool:
+        return self.level is Level.NONE
+
+    @property
     def row(self) -> StoredConversation:
-        return StoredConversation(self.id, self.direct, self.name, self.peer, self.muted)
+        return StoredConversation(self.id, self.direct, self.name, self.peer, self.level)
 
 
 class Page(NamedTuple):
@@ -93,19 +98,19 @@ class Talks:
                 await self._open(row)
 
     async def open_room(self, room: bytes, name: str) -> Talk:
-        return await self._open(self._stored.get(room, StoredConversation(room, False, name, b"", False)))
+        return await self._open(self._stored.get(room, StoredConversation(room, False, name, b"", Level.USUAL)))
 
     async def open_direct(self, peer: PeerId, name: str) -> Talk:
         conversation = direct_conversation(self._core.me.peer, peer)
         return await self._open(
-            self._stored.get(conversation, StoredConversation(conversation, True, name, peer, False))
+            self._stored.get(conversation, StoredConversation(conversation, True, name, peer, Level.USUAL))
         )
 
     def close(self, conversation: bytes) -> None:
         self._talks.pop(conversation, None)
 
-    def set_muted(self, talk: Talk, muted: bool) -> None:
-        talk.muted = muted
+    def set_level(self, talk: Talk, level: Level) -> None:
+        talk.level = level
         self._stored[talk.id] = talk.row
         self._core.journal.write(keep_conversation(talk.row))
 

@@ -6,7 +6,7 @@ Whether a name, a room or a target exists is not known here: names go on as type
 
 import difflib
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple, cast
 
 from dhtchat.chat.intents import (
     ChangeTopic,
@@ -19,6 +19,7 @@ from dhtchat.chat.intents import (
     ListRooms,
     ListUsers,
     Mute,
+    Notify,
     OpenQuery,
     PartRoom,
     Quit,
@@ -34,6 +35,7 @@ from dhtchat.chat.intents import (
     WhoIs,
 )
 from dhtchat.chat.markup import clean
+from dhtchat.chat.noticing import NAMED_LEVELS
 from dhtchat.errors import BadCommand, TooLong
 from dhtchat.limits import (
     AWAY_BYTES_MAX,
@@ -226,6 +228,14 @@ def _away(arguments: _Arguments) -> Intent:
     return SetAway(text or _AWAY_TEXT)
 
 
+def _notify(arguments: _Arguments) -> Intent:
+    words = [word for word in (arguments.optional_word(), arguments.optional_word()) if word]
+    level = words.pop().lower() if words and words[-1].lower() in NAMED_LEVELS else None
+    if len(words) > 1:
+        raise arguments.wrong(f"/notify does not know {_echo(words[1])!r}")
+    return Notify(cast(Literal["all", "mentions", "none"] | None, level), words[0] if words else None)
+
+
 def _help(arguments: _Arguments) -> Intent:
     command = arguments.optional_word()
     return ShowHelp(find_command(command).name if command else None)
@@ -278,6 +288,12 @@ COMMANDS: Final = (
         "/mute [TARGET]",
         "turn notices of a room or person off, or on again",
         lambda a: Mute(a.optional_word()),
+    ),
+    Command(
+        "notify",
+        "/notify [TARGET] [LEVEL]",
+        "say what of a room or person you hear: all, mentions or none",
+        _notify,
     ),
     Command(
         "switch",

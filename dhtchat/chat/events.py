@@ -56,6 +56,8 @@ class MessageArrived(Event, frozen=True, kw_only=True, tag="message"):
     action: bool = False
     mentioned: bool = False
     muted: bool = False
+    notify: bool = False
+    """Whether it is worth a noise: by what `/notify` says of the talk, and not while one is away."""
     verified: bool = True
     """Whether `sender` is known to belong to the key that signed; when not, it is shown as `name#fingerprint`."""
     edited: bool = False
@@ -197,6 +199,7 @@ class PeerStatus(Event, frozen=True, kw_only=True, tag="peer-status"):
     links: int
     rooms: list[str]
     since: str
+    away: str | None = None
 
 
 class Warned(Event, frozen=True, kw_only=True, tag="warning"):

@@ -1,6 +1,6 @@
 """What a user can want, the same for every face. `commands.py` makes them from text, `ChatNode.perform` does them."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -128,6 +128,13 @@ class Ignore(Intent, frozen=True):
 class Mute(Intent, frozen=True):
     """Toggle notification of a target; None is the current one."""
 
+    target: str | None = None
+
+
+class Notify(Intent, frozen=True):
+    """Say what of a target makes itself heard, or with `level` None ask for it. `target` None is the current one."""
+
+    level: Literal["all", "mentions", "none"] | None = None
     target: str | None = None
 
 

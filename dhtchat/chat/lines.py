@@ -5,6 +5,7 @@ from typing import Any
 
 from dhtchat.chat.events import MessageArrived
 from dhtchat.chat.markup import clean
+from dhtchat.chat.noticing import Level, is_worth_a_notice
 from dhtchat.ids import PeerId, fingerprint
 from dhtchat.records.message import Delete, Edit, React, Say, Statement
 from dhtchat.timestamps import rfc3339
@@ -23,7 +24,8 @@ def message_event(
     my_name: str,
     delayed: bool,
     verified: bool,
-    muted: bool = False,
+    level: Level = Level.USUAL,
+    quiet: bool = False,
     text: str | None = None,
     answers_me: bool = False,
     **more: Any,
@@ -31,7 +33,7 @@ def message_event(
     """The event for a line of talk or what was done to one; None for statements that are neither (a topic).
 
     `talk`: the room, or the other person. `text`: of a line that was edited, the one that holds. `answers_me`: it is a
-    reply to a line of mine. `more`: further fields.
+    reply to a line of mine. `level`: what of the talk makes itself heard. `quiet`: nothing does. `more`: further fields.
     """
     content, author = statement.body.content, statement.author
     own = author.peer == me
@@ -56,6 +58,7 @@ def message_event(
     text = clean(text) if text else ""
     room = None if statement.body.direct else talk
     named = bool(room) and isinstance(content, Say | Edit) and names(text, my_name)
+    mentioned = not own and (named or answers_me)
     return MessageArrived(
         id=statement.id.hex(),
         kind="room" if room else "direct",
@@ -66,8 +69,11 @@ def message_event(
         sent_at=rfc3339(statement.body.sent_at_ms),
         delayed=delayed,
         own=own,
-        mentioned=not own and (named or answers_me),
-        muted=muted,
+        mentioned=mentioned,
+        muted=level is Level.NONE,
+        notify=isinstance(content, Say)
+        and not own
+        and is_worth_a_notice(level, direct=room is None, mentioned=mentioned, is_late=delayed, quiet=quiet),
         verified=verified,
         **fields,
         **more,

@@ -17,6 +17,7 @@ from dhtchat.runtime import real_runtime
 
 if TYPE_CHECKING:
     from dhtchat.app.faces import Screen
+    from dhtchat.app.preferences import Preferences
     from dhtchat.app.settings import Settings
     from dhtchat.ids import Login
 
@@ -34,20 +35,33 @@ def goes_on(user: str) -> str:
 
 async def attach_screen(folder: Path, login: "Login", rooms: list[str]) -> int:
     """The screen of a peer that runs already."""
+    data_dir = folder.parent.parent  # below it the network, then the profile
+    preferences = _load(data_dir)
     async with attach(folder) as client:
         client.require_user(login.name)
-        await _show(client.screen, login.name, rooms)
+        await _show(client.screen, login.name, rooms, preferences, data_dir)
     tell(goes_on(login.name))
     return 0
 
 
-async def _show(peer: "Screen", user: str, rooms: list[str]) -> None:
+def _load(data_dir: Path) -> "Preferences":
+    """The configuration file. Raises `BadUsage`: said before anything else happens."""
+    from dhtchat.app.preferences import load_preferences
+
+    preferences = load_preferences(data_dir)
+    from dhtchat.tui.keys import check_names
+
+    check_names(preferences.keys)
+    return preferences
+
+
+async def _show(peer: "Screen", user: str, rooms: list[str], preferences: "Preferences", data_dir: Path) -> None:
     """Enter the rooms, then show the screen until it is left or the peer ends."""
     from dhtchat.tui.app import run  # late: it takes longer to import than most commands run
 
     for room in rooms:
         await peer.perform(intents.JoinRoom(room))
-    await run(peer, user)
+    await run(peer, user, preferences=preferences, data_dir=data_dir)
 
 
 class FullScreen:
@@ -61,6 +75,7 @@ class FullScreen:
     async def run(self, rooms: list[str], log_in: Callable[[ChatNode], Awaitable[None]]) -> int:
         """Until the user leaves, or a signal. Errors before the screen opens are raised."""
         settings = self._settings
+        preferences = _load(settings.data_dir)
         async with (
             Control(settings.data_dir, settings.parameters, self._profile) as control,
             ChatNode(settings, real_runtime()) as node,
@@ -71,7 +86,7 @@ class FullScreen:
                 await log_in(node)
                 await node.go_online()
                 control.serve(node)
-                await _show(node, self._login.name, rooms)
+                await _show(node, self._login.name, rooms, preferences, settings.data_dir)
                 await node.leave()
             except asyncio.CancelledError:
                 await node.leave(flush=False)

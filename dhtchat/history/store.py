@@ -54,13 +54,14 @@ class StoredPlace(NamedTuple):
 
 
 class StoredConversation(NamedTuple):
-    """`name`: the room's, or the other person's; `peer`: the other person's key, empty for a room."""
+    """`name`: the room's, or the other person's; `peer`: the other person's key, empty for a room. `level`: what of it makes
+    itself heard, as `chat/noticing.py` numbers it."""
 
     id: bytes
     direct: bool
     name: str
     peer: bytes
-    muted: bool
+    level: int
 
 
 class StoredPerson(NamedTuple):
@@ -285,7 +286,7 @@ class HistoryStore:
 
     def conversations(self) -> list[StoredConversation]:
         rows = self._db.execute("SELECT id, direct, name, peer, muted FROM conversations ORDER BY id")
-        return [StoredConversation(i, bool(d), n, p, bool(m)) for i, d, n, p, m in rows]
+        return [StoredConversation(i, bool(d), n, p, level) for i, d, n, p, level in rows]
 
     def floors(self, conversation: bytes) -> dict[bytes, int]:
         """Per device the first counter held, where that is not 1."""

@@ -2,14 +2,15 @@
 
 import contextlib
 import os
-from collections.abc import Sequence
-from datetime import tzinfo
+from collections.abc import Mapping, Sequence
+from datetime import datetime, tzinfo
+from pathlib import Path
 from typing import ClassVar, Final
 
 from textual import work
-from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 from textual.app import App, ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
+from textual.command import Provider
 from textual.containers import Horizontal, Vertical
 from textual.driver import Driver
 from textual.events import Resize
@@ -18,25 +19,37 @@ from textual.theme import Theme
 from textual.widgets import Static
 
 from dhtchat.app.faces import Screen
+from dhtchat.app.preferences import Preferences
 from dhtchat.chat import events, intents
-from dhtchat.chat.commands import parse_line
+from dhtchat.chat.commands import help_lines, parse_line
 from dhtchat.chat.markup import clean
 from dhtchat.errors import DhtChatError, TooLong
-from dhtchat.limits import SCREEN_STATUS_POLL_S
+from dhtchat.limits import HISTORY_LINES_MAX, SCREEN_STATUS_POLL_S
+from dhtchat.tui.alt_keys import tell_alt_keys
 from dhtchat.tui.completion import Completion, complete, with_emoji
-from dhtchat.tui.driver import Titled, careful
+from dhtchat.tui.desktop import Desktop
+from dhtchat.tui.driver import Window, careful
+from dhtchat.tui.keys import bindings, help_rows
 from dhtchat.tui.monochrome import WithoutColours
+from dhtchat.tui.notifier import Notifier
+from dhtchat.tui.palette import Everything
 from dhtchat.tui.status import status_line
 from dhtchat.tui.talks import Talk, Talks
-from dhtchat.tui.themes import DARK, LIGHT, Palette
+from dhtchat.tui.themes import DARK, LIGHT, Palette, choose
 from dhtchat.tui.widgets.composer import Composer
+from dhtchat.tui.widgets.finder import Finder
+from dhtchat.tui.widgets.help_screen import HelpScreen
+from dhtchat.tui.widgets.link_chooser import LinkChooser
 from dhtchat.tui.widgets.member_list import MemberList
 from dhtchat.tui.widgets.paste_question import PasteQuestion
 from dhtchat.tui.widgets.talk_list import TalkList
 from dhtchat.tui.widgets.talk_view import TalkView
 
+_THEMES: Final = ("dhtchat", "dhtchat-other")
 _FIRST_LINES: Final = 200
 """How much of its history a talk shows when it is opened for the first time."""
+_MORE_LINES: Final = (2_000, HISTORY_LINES_MAX)
+"""How much of it is asked for when one scrolls to its top, the first and the second time."""
 _WIDE_CELLS: Final = 70
 _MEMBERS_CELLS: Final = 100
 """From these widths on the list of talks, then that of members has a place."""
@@ -53,6 +66,7 @@ def _theme(name: str, palette: Palette, *, dark: bool) -> Theme:
         warning=palette.warning,
         error=palette.error,
         dark=dark,
+        variables={"faint": palette.faint},
     )
 
 
@@ -60,31 +74,49 @@ class ChatApp(App[None]):
     """One session of `user` at one terminal. Ends with `/quit`, Ctrl+Q, or the events of the peer."""
 
     CSS_PATH = "app.tcss"
-    ENABLE_COMMAND_PALETTE = False
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f1", "help", priority=True),
-        Binding("f2", "other_theme", priority=True),
-        Binding("ctrl+l", "redraw", priority=True),
-        Binding("pageup", "scroll(-1)", priority=True),
-        Binding("pagedown", "scroll(1)", priority=True),
-        Binding("alt+left", "step(-1)", priority=True),
-        Binding("alt+right", "step(1)", priority=True),
-        Binding("alt+a", "next_active", priority=True),
-        *(Binding(f"alt+{number}", f"window({number})", priority=True) for number in range(1, 10)),
-    ]
+    COMMANDS: ClassVar[set[type[Provider]]] = {Everything}  # type: ignore[assignment]
+    COMMAND_PALETTE_BINDING = ""  # it is among ours
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings("screen")]
 
-    def __init__(self, peer: Screen, user: str, *, light: bool = False, timezone: tzinfo | None = None) -> None:
+    def __init__(
+        self,
+        peer: Screen,
+        user: str,
+        *,
+        preferences: Preferences | None = None,
+        palette: Palette = DARK,
+        is_dark: bool = True,
+        timezone: tzinfo | None = None,
+    ) -> None:
+        """`timezone` None: the one of this machine."""
         super().__init__()
+        preferences = preferences or Preferences()
         self._peer = peer
-        self._talks = Talks(user, timezone=timezone)
-        self._palette = LIGHT if light else DARK
-        self._asked: set[str] = set()
-        """Talks whose history has been asked for."""
+        self._preferences = preferences
+        self._timezone = timezone
+        self._notifier = Notifier(preferences.notifications)
+        self._desktop = Desktop()
+        self.changed_keys = preferences.keys
+        self.set_keymap(preferences.keys)
+        self.talks = Talks(user, timezone=timezone)
+        self._palette = palette
+        self._themes = (palette, is_dark), (LIGHT if is_dark else DARK, not is_dark)
+        """The one that was chosen, and what F2 changes it to."""
+        self._has_mouse = preferences.screen.mouse
+        self._asked: dict[str, int] = {}
+        """Of talks whose history has been asked for, how much of it."""
+        self._find_words = ""
+        self._found = 0, 0
         self._is_stale = False
         """Whether something was told that is not shown yet."""
         self._topic, self._status = Static(id="topic", markup=False), Static(id="status", markup=False)
         self._list, self._view, self._members = TalkList(), TalkView(), MemberList()
+        self._finder = Finder()
         self._composer = Composer(self._complete)
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Of Textual's own themes, which are there before ours."""
+        return {"faint": DARK.faint}
 
     def get_driver_class(self) -> type[Driver]:
         return careful(super().get_driver_class())
@@ -102,12 +134,13 @@ class ChatApp(App[None]):
                 yield self._view
             yield self._members
         yield self._status
+        yield self._finder
         yield self._composer
 
     def on_mount(self) -> None:
-        self.register_theme(_theme("dhtchat-dark", DARK, dark=True))
-        self.register_theme(_theme("dhtchat-light", LIGHT, dark=False))
-        self._wear(self._palette)
+        for name, (palette, is_dark) in zip(_THEMES, self._themes, strict=True):
+            self.register_theme(_theme(name, palette, dark=is_dark))
+        self._wear(0)
         self._composer.focus()
         self._follow()
         self.set_interval(SCREEN_STATUS_POLL_S, self._keep_current)
@@ -125,35 +158,59 @@ class ChatApp(App[None]):
         await self._peer.perform(intent)
 
     async def _take(self, event: events.Event) -> None:
-        before = self._talks.current
-        self._talks.take(event)
-        current = self._talks.current
+        before = self.talks.current
+        self.talks.take(event)
+        current = self.talks.current
         match event:
-            case events.MessageArrived(mentioned=mentioned, own=False, muted=False) if mentioned or not event.room:
-                self.bell()
+            case events.MessageArrived():
+                self._notice(event)
             case events.Joined(room=room):
                 self._ask(intents.ListNames(room))
         if current is not before and current.name and current.name not in self._asked:
-            self._asked.add(current.name)
-            self._ask(intents.ShowHistory(_FIRST_LINES, current.name))
+            self._ask_history(_FIRST_LINES)
         self._show_soon()
+
+    def _notice(self, event: events.MessageArrived) -> None:
+        talk = self.talks.by_name.get(event.room or event.sender)
+        is_seen = talk is self.talks.current and self.talks.is_watched
+        now = datetime.now(self._timezone) if self._timezone else datetime.now().astimezone()
+        call = self._notifier.on_message(event, is_seen=is_seen, in_front=self.app_focus, now=now)
+        if call is not None and call.bell:
+            self.bell()
+        if call is not None and call.title:
+            self._tell_desktop(call.title, call.text)
+
+    @work(exit_on_error=False)
+    async def _tell_desktop(self, title: str, text: str) -> None:
+        await self._desktop.show(title, text)
+
+    def _ask_history(self, lines: int) -> None:
+        name = self.talks.current.name
+        if name and lines > self._asked.get(name, 0):
+            self._asked[name] = lines
+            self._ask(intents.ShowHistory(lines, name))
 
     async def _show(self) -> None:
         self._is_stale = False
-        talks, current = self._talks, self._talks.current
+        talks, current = self.talks, self.talks.current
         self._view.show(current)
         talks.is_watched = self.app_focus and self._view.follows
         if read := talks.take_read():
             self._ask(intents.MarkRead(read))
         self._list.show(talks, self._palette)
         self._members.show(talks, self._palette)
-        topic = f" — {current.topic}" if current.topic else ""
-        self._topic.update(clean(f" {current.name or 'dhtchat'}{topic}", single_line=True))
-        if isinstance(self._driver, Titled):
-            waiting = sum(len(talk.unread) for talk in talks.by_name.values())
-            count = f" ({waiting})" if waiting else ""
-            self._driver.show_title(f"{current.name or talks.user} - dhtchat{count}")
-        self._status.update(status_line(talks, self.size.width))
+        self._topic.update(clean(f" {talks.heading()}", single_line=True))
+        waiting = sum(len(talk.unread) for talk in talks.by_name.values())
+        if isinstance(self._driver, Window) and self._preferences.screen.title:
+            self._driver.show_title(f"{current.name or talks.user} - dhtchat{f' ({waiting})' if waiting else ''}")
+        self._show_status()
+
+    def _show_status(self) -> None:
+        status = status_line(self.talks, self.size.width)
+        if self._finder.display:
+            at, of = self._found
+            status = f" {at} of {of}" if of else " nothing found" if self._find_words else " find"
+        self._status.update(status)
 
     def _show_soon(self) -> None:
         """Once for all that happens until then."""
@@ -169,7 +226,7 @@ class ChatApp(App[None]):
         self._watch()
 
     def _watch(self) -> None:
-        self._talks.is_watched = self.app_focus and self._view.follows
+        self.talks.is_watched = self.app_focus and self._view.follows
         self._show_soon()
 
     async def _keep_current(self) -> None:
@@ -192,41 +249,104 @@ class ChatApp(App[None]):
             self._composer.insert(message.text)
 
     async def on_talk_list_chosen(self, message: TalkList.Chosen) -> None:
-        await self._go_to(self._talks.by_name.get(message.name))
+        await self.go_to(self.talks.by_name.get(message.name))
 
-    async def action_help(self) -> None:
-        await self._peer.perform(intents.ShowHelp())
+    def action_help(self) -> None:
+        if isinstance(self.screen, HelpScreen):
+            self.screen.dismiss()
+            return
+        parts = [("Keys", help_rows(self.changed_keys)), ("Commands", help_lines())]
+        self.push_screen(HelpScreen(parts, self._palette))
 
     async def action_redraw(self) -> None:
         self.refresh(layout=True)
 
     async def action_other_theme(self) -> None:
-        self._wear(LIGHT if self._palette is DARK else DARK)
+        self._wear(1 if self._palette is self._themes[0][0] else 0)
         await self._show()
 
+    def action_mouse(self) -> None:
+        self._has_mouse = not self._has_mouse
+        if isinstance(self._driver, Window):
+            self._driver.give_mouse(self._has_mouse)
+        whose = "works in the program" if self._has_mouse else "is the terminal's, to select text"
+        self.notify(f"The mouse {whose}.", markup=False)
+
     def action_scroll(self, pages: int) -> None:
+        if isinstance(self.screen, HelpScreen):
+            self.screen.page(pages)
+            return
         view = self._view
+        if pages < 0 and view.scroll_offset.y <= view.size.height:
+            self._ask_more_history()
         view.scroll_relative(y=pages * max(view.size.height - 1, 1), animate=False)
 
+    def _ask_more_history(self) -> None:
+        asked = self._asked.get(self.talks.current.name, 0)
+        self._ask_history(next((lines for lines in _MORE_LINES if lines > asked), asked))
+
+    def action_top(self) -> None:
+        self._ask_more_history()
+        self._view.scroll_home(animate=False)
+
+    def action_bottom(self) -> None:
+        self._view.follow()
+
     async def action_step(self, by: int) -> None:
-        ordered = self._talks.ordered
-        await self._go_to(ordered[(ordered.index(self._talks.current) + by) % len(ordered)])
+        ordered = self.talks.ordered
+        await self.go_to(ordered[(ordered.index(self.talks.current) + by) % len(ordered)])
 
     async def action_window(self, number: int) -> None:
-        ordered = self._talks.ordered
-        await self._go_to(ordered[number - 1] if number <= len(ordered) else None)
+        ordered = self.talks.ordered
+        await self.go_to(ordered[number - 1] if number <= len(ordered) else None)
 
     async def action_next_active(self) -> None:
-        await self._go_to(self._talks.hottest())
+        await self.go_to(self.talks.hottest())
 
-    async def _go_to(self, talk: Talk | None) -> None:
-        if talk is None or talk is self._talks.current:
+    async def go_to(self, talk: Talk | None) -> None:
+        if talk is None or talk is self.talks.current:
             return
+        if self._finder.display:
+            self._finder.action_close()
         if talk.name:
             await self._peer.perform(intents.SwitchTo(talk.name))  # what follows is a `target` event
         else:
-            self._talks.open("")
+            self.talks.open("")
             await self._show()
+
+    def begin_line(self, text: str) -> None:
+        """Put the beginning of a command where one writes."""
+        self._composer.begin(text)
+
+    # --- finding, links -----------------------------------------------------------------------------------------------
+
+    def action_find(self) -> None:
+        self._ask_history(_MORE_LINES[0])
+        self._finder.open()
+        self._show_status()
+
+    def on_finder_asked(self, message: Finder.Asked) -> None:
+        self._find_words = message.words
+        self._found = self._view.find(message.words, message.step)
+        self._show_status()
+
+    def on_finder_closed(self) -> None:
+        self._view.find("", 0)
+        self._find_words = ""
+        self._composer.focus()
+        self._show_status()
+
+    @work
+    async def action_links(self) -> None:
+        addresses = self._view.links()
+        if not addresses:
+            self.notify("There is no link on the screen.", markup=False)
+            return
+        address = await self.push_screen_wait(LinkChooser(addresses))
+        if address is not None:
+            self.open_url(address)
+
+    # --- lines --------------------------------------------------------------------------------------------------------
 
     async def _perform_line(self, line: str) -> None:
         try:
@@ -239,28 +359,37 @@ class ChatApp(App[None]):
             return
         if isinstance(intent, intents.Quit):
             self.exit()
-        elif isinstance(intent, intents.SayTo) and intent.target is None and not self._talks.current.name:
+        elif isinstance(intent, intents.SayTo) and intent.target is None and not self.talks.current.name:
             await self._take(events.Notice(message="you talk to nobody here: /join #room or /query NAME"))
         elif intent is not None:
-            self._talks.status_asked += isinstance(intent, intents.ShowStatus)
+            self.talks.status_asked += isinstance(intent, intents.ShowStatus)
             await self._peer.perform(intent)
             self._view.follow()
 
     def _complete(self, before: str) -> Completion:
-        return complete(before, people=self._talks.people(), rooms=self._talks.rooms())
+        return complete(before, people=self.talks.people(), rooms=self.talks.rooms())
 
-    def _wear(self, palette: Palette) -> None:
-        self._palette = self._view.palette = palette
-        self.theme = "dhtchat-light" if palette is LIGHT else "dhtchat-dark"
+    def _wear(self, number: int) -> None:
+        self._palette = self._view.palette = self._themes[number][0]
+        self.theme = _THEMES[number]
 
 
-async def run(peer: Screen, user: str, *, light: bool = False) -> None:
-    """Show the screen until the user leaves it or the peer ends."""
+async def run(
+    peer: Screen,
+    user: str,
+    *,
+    preferences: Preferences | None = None,
+    data_dir: Path = Path(),
+    environ: Mapping[str, str] = os.environ,
+) -> None:
+    """Show the screen until the user leaves it or the peer ends. Raises `BadUsage` for what is wrong in the configuration.
+
+    `data_dir`: where a theme file is looked for."""
+    preferences = preferences or Preferences()
+    palette, is_dark = choose(preferences.screen.theme, data_dir, environ)
     if os.environ.get("NO_COLOR") == "":
         del os.environ["NO_COLOR"]  # set to nothing means nothing (no-color.org); Textual asks only whether it is set
-    assert isinstance(ANSI_SEQUENCES_KEYS, dict)
-    for number in range(1, 10):
-        # Textual takes Alt with a digit for the sign that a Mac types with it, so that Alt+3 and a typed pound are one.
-        ANSI_SEQUENCES_KEYS.pop(f"\x1b{number}", None)
+    tell_alt_keys()
+    app = ChatApp(peer, user, preferences=preferences, palette=palette, is_dark=is_dark)
     with contextlib.suppress(EOFError):
-        await ChatApp(peer, user, light=light).run_async()
+        await app.run_async(mouse=preferences.screen.mouse)

@@ -16,11 +16,14 @@ _PUSH_TITLE, _POP_TITLE = "\x1b[22;2t", "\x1b[23;2t"
 
 
 @runtime_checkable
-class Titled(Protocol):
-    """A driver whose window has a title."""
+class Window(Protocol):
+    """A driver of a real terminal, which has more to it than its cells."""
 
     def show_title(self, title: str) -> None:
         """`title` may have texts of others in it."""
+
+    def give_mouse(self, to_us: bool) -> None:
+        """Or to the terminal, which selects text with it."""
 
 
 @cache
@@ -29,6 +32,14 @@ def careful(base: type[Driver]) -> type[Driver]:
 
     class CarefulDriver(base):  # type: ignore[misc, valid-type]
         _has_title = False
+
+        def give_mouse(self, to_us: bool) -> None:
+            if to_us:
+                self._mouse = True
+                self._enable_mouse_support()
+            else:
+                self._disable_mouse_support()
+                self._mouse = False
 
         def write(self, data: str) -> None:
             super().write(pinned(data))

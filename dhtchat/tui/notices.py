@@ -1,5 +1,6 @@
 """Events that are not talk, in plain words. All text is cleaned here; the screen draws it as text and nothing else."""
 
+from datetime import datetime, tzinfo
 from typing import Final
 
 from dhtchat.chat import events
@@ -9,16 +10,16 @@ _USAGE_CELLS: Final = 24
 """So wide is the column of usages in the answer to `/help`."""
 
 
-def notice_lines(event: events.Event, user: str) -> list[tuple[str, int]]:
+def notice_lines(event: events.Event, user: str, timezone: tzinfo | None = None) -> list[tuple[str, int]]:
     """One or several lines, and how far in each goes on when it is wrapped; none for what the screen shows elsewhere."""
     hang = _USAGE_CELLS + 1 if isinstance(event, events.Help) else 2 if isinstance(event, _HINTED) else 0
-    return [(clean(line, single_line=True), hang) for line in _lines(event, user)]
+    return [(clean(line, single_line=True), hang) for line in _lines(event, user, timezone)]
 
 
 _HINTED: Final = (events.ErrorShown, events.Warned, events.Users, events.Rooms, events.Found)
 
 
-def _lines(event: events.Event, user: str) -> list[str]:
+def _lines(event: events.Event, user: str, timezone: tzinfo | None) -> list[str]:
     match event:
         case events.Joined():
             return [f"{_who(event.user, user)} joined {event.room}"]
@@ -49,17 +50,29 @@ def _lines(event: events.Event, user: str) -> list[str]:
         case events.Rooms():
             return [f"{room.name}  about {room.members} in it  {room.topic}" for room in event.rooms] or ["no rooms"]
         case events.WhoIsAnswer():
-            since = f" since {event.since}" if event.since else ""
+            since = f" since {_when(event.since, timezone)}" if event.since else ""
             changed = "; its key has changed!" if event.key_changed else ""
             where = f", in {' '.join(event.rooms)}" if event.rooms else ""
             return [
                 f"{event.name}#{event.fingerprint} is {'online' if event.online else 'offline'}{since}{where}{changed}"
             ]
         case events.Found():
-            return [f"{hit.sent_at[:16]} {hit.sender}: {hit.text}" for hit in event.messages] or ["nothing found"]
+            return [f"{_when(hit.sent_at, timezone)} {hit.sender}: {hit.text}" for hit in event.messages] or [
+                "nothing found"
+            ]
         case events.PeerStatus():
-            return [f"{event.user} at {event.address}: {event.peers} peers, {event.links} links, since {event.since}"]
+            return [
+                f"{event.user} at {event.address}: {event.peers} peers, {event.links} links, since {_when(event.since, timezone)}"
+            ]
     return []
+
+
+def _when(moment: str, timezone: tzinfo | None) -> str:
+    """In the reader's own time."""
+    try:
+        return f"{datetime.fromisoformat(moment).astimezone(timezone):%Y-%m-%d %H:%M}"
+    except (ValueError, OverflowError, OSError):  # no time, or one that no calendar here reaches
+        return moment
 
 
 def _who(name: str, user: str) -> str:

@@ -15,8 +15,9 @@ def status_line(talks: Talks, cells: int) -> str:
     state = talks.connection
     known = f"{state}, {talks.peers} peer{'s' * (talks.peers != 1)} known"
     short = [] if state == "online" else [state]
+    me = f"{talks.user} (away)" if talks.away else talks.user
     choices = [
-        [f"{talks.user} · {known}", *hints],
+        [f"{me} · {known}", *hints],
         [known, *hints],
         [state, *hints],
         [*short, *hints],

@@ -4,8 +4,9 @@ Every text of others is cleaned here again, however clean it is said to be.
 """
 
 import bisect
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 from enum import IntEnum
 from typing import Final
 
@@ -74,6 +75,25 @@ class Talk:
         """Who spoke, the latest first; not oneself."""
         return list(dict.fromkeys(line.sender for line in reversed(self.lines) if line.sender and not line.own))
 
+    def merge(self, lines: list[Line]) -> None:
+        """Lines out of the history, all at once: those of a time stand in the order in which they came."""
+        last: datetime | None = None
+        times: dict[Line, datetime] = {}
+        for line in self.lines:  # what has no time stays behind what it stands behind
+            last = line.sent_at or last
+            if last is not None:
+                times[line] = last
+        times |= {line: line.sent_at for line in lines if line.sent_at is not None}
+        # Our own words that stand before any line with a time are as young as the youngest of these.
+        start = max(
+            (line.sent_at for line in lines if line.sent_at is not None), default=datetime.fromtimestamp(0, UTC)
+        )
+        # The history before the lines that came by themselves: of the same time, it is what was first.
+        self.lines = sorted([*lines, *self.lines], key=lambda line: times.get(line, start))
+        self.by_id |= {line.id: line for line in lines}
+        self._drop_the_oldest()
+        self.version += 1
+
     def place(self, line: Line) -> None:
         """By time for what was late, else at the end; the oldest make way."""
         at = len(self.lines)
@@ -83,10 +103,13 @@ class Talk:
         self.lines.insert(at, line)
         if line.id:
             self.by_id[line.id] = line
+        self._drop_the_oldest()
+        self.version += 1
+
+    def _drop_the_oldest(self) -> None:
         for old in self.lines[:-SCREEN_LINES_MAX]:
             self.by_id.pop(old.id, None)
         del self.lines[:-SCREEN_LINES_MAX]
-        self.version += 1
 
 
 class Talks:
@@ -102,6 +125,8 @@ class Talks:
         self.listed_people: set[str] = set()
         self.listed_rooms: set[str] = set()
         """Named in an answer to some question: worth completing."""
+        self.away = ""
+        """What one told others with `/away`."""
         self.peers = 0
         self.connection = "connecting"
         self.is_watched = True
@@ -141,8 +166,7 @@ class Talks:
             case events.MessageArrived():
                 self._message(event)
             case events.History(target=target, messages=messages):
-                for message in messages:
-                    self._message(message, target=target, is_news=False)
+                self._history(self._talk(target), messages)
             case events.StatusChanged(id=line_id, state=state):
                 for talk in self.by_name.values():
                     if line_id in talk.by_id:
@@ -181,8 +205,9 @@ class Talks:
             case events.Ready(peers=peers):
                 self.peers, self.connection = peers, "online"
                 self._say(event, [""])
-            case events.PeerStatus(peers=peers):
+            case events.PeerStatus(peers=peers, away=away):
                 self.peers = peers
+                self.away = clean(away, single_line=True) if away is not None else ""
                 if self.status_asked:  # else it was only to keep this number current
                     self.status_asked -= 1
                     self._say(event, [self.current.name])
@@ -194,6 +219,14 @@ class Talks:
                 self._say(event, [self.current.name])
             case _:
                 self._say(event, [self.current.name])
+
+    def heading(self) -> str:
+        """What the first row says of the current talk."""
+        talk = self.current
+        if not talk.name or talk.is_room:
+            return f"{talk.name or 'dhtchat'}{f' — {talk.topic}' if talk.topic else ''}"
+        known = self.online.get(talk.name)
+        return talk.name if known is None else f"{talk.name} — {'online' if known else 'offline'}"
 
     def people(self) -> list[str]:
         """Whose names are worth completing, who spoke here last first; not oneself."""
@@ -218,11 +251,38 @@ class Talks:
     def _say(self, event: events.Event, names: list[str]) -> None:
         is_error = isinstance(event, events.ErrorShown | events.Warned)
         for name in names:
-            for text, hang in notice_lines(event, self.user):
+            for text, hang in notice_lines(event, self.user, self._timezone):
                 self._talk(name).place(Line(text, is_error=is_error, hang=hang))
 
-    def _message(self, event: events.MessageArrived, *, target: str = "", is_news: bool = True) -> None:
-        talk = self._talk(target or event.room or (event.recipient if event.own else event.sender) or "")
+    def _history(self, talk: Talk, messages: list[events.MessageArrived]) -> None:
+        lines: dict[str, Line] = {}
+        for message in messages:
+            if message.id not in talk.by_id and message.id not in lines:
+                lines[message.id] = self._line(talk, message, lines)
+        talk.merge(list(lines.values()))
+
+    def _line(self, talk: Talk, event: events.MessageArrived, others: Mapping[str, Line] | None = None) -> Line:
+        """`others`: lines that are about to stand in the talk as well."""
+        reply_to = event.reply_to or ""
+        quoted = talk.by_id.get(reply_to) or (others or {}).get(reply_to)
+        return Line(
+            clean(event.text),
+            id=event.id,
+            sender=clean(event.sender, single_line=True),
+            sent_at=self._local_time(event.sent_at),
+            own=event.own,
+            action=event.action,
+            mentioned=event.mentioned and not event.own,
+            edited=event.edited,
+            quote=_beginning(quoted.text if quoted else "an earlier line") if reply_to else "",
+            reactions={
+                clean(reaction.emoji, single_line=True): list(reaction.users) for reaction in event.reactions or ()
+            },
+            state="read" if event.own and event.read else "",
+        )
+
+    def _message(self, event: events.MessageArrived) -> None:
+        talk = self._talk(event.room or (event.recipient if event.own else event.sender) or "")
         line = talk.by_id.get(event.edits or event.deletes or event.reacts_to or "")
         if event.edits or event.deletes or event.reacts_to:
             if line is not None:
@@ -232,24 +292,8 @@ class Talks:
             return
         if event.id in talk.by_id:
             return
-        quoted = talk.by_id.get(event.reply_to or "")
-        talk.place(
-            Line(
-                clean(event.text),
-                id=event.id,
-                sender=clean(event.sender, single_line=True),
-                sent_at=self._local_time(event.sent_at),
-                own=event.own,
-                action=event.action,
-                mentioned=event.mentioned and not event.own,
-                edited=event.edited,
-                quote=_beginning(quoted.text if quoted else "an earlier line") if event.reply_to else "",
-                reactions={
-                    clean(reaction.emoji, single_line=True): list(reaction.users) for reaction in event.reactions or ()
-                },
-            )
-        )
-        if is_news and not event.own:
+        talk.place(self._line(talk, event))
+        if not event.own:
             talk.unread.append(event.id)
             is_seen = talk is self.current and self.is_watched
             if talk is self.current and not is_seen and not talk.marker:

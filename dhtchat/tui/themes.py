@@ -1,7 +1,14 @@
 """Colours of the screen, dark and light. tests/tui/test_themes.py holds each to WCAG AA on its background."""
 
 import hashlib
-from typing import Final, NamedTuple
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Final, Literal, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from dhtchat.app.preferences import read_toml
 
 
 class Palette(NamedTuple):
@@ -35,6 +42,44 @@ LIGHT: Final = Palette(
     error="#b3202c",
     people=("#2350a8", "#336610", "#7029a3", "#00607a", "#0b6652", "#932a80", "#5d5d00", "#4a4fae"),
 )
+
+
+_Colour = Annotated[str, Meta(pattern="^#[0-9a-fA-F]{6}$")]
+
+
+class ThemeFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A theme of one's own: colours as `#rrggbb`. What is left out is as in the theme that it is `like`."""
+
+    like: Literal["dark", "light"] = "dark"
+    """Which of ours the rest is taken from."""
+    background: _Colour | None = None
+    """Behind talk."""
+    panel: _Colour | None = None
+    """Behind the lists, the topic and the status line."""
+    text: _Colour | None = None
+    """What is said."""
+    faint: _Colour | None = None
+    """Times, notices, who is offline."""
+    accent: _Colour | None = None
+    """Links, code, what is unread."""
+    warning: _Colour | None = None
+    """Private lines that are unread."""
+    error: _Colour | None = None
+    """Errors, and where somebody named you."""
+    people: tuple[_Colour, ...] = ()
+    """Names: each keeps one of these."""
+
+
+def choose(theme: str, data_dir: Path, environ: Mapping[str, str]) -> tuple[Palette, bool]:
+    """The palette that a setting means, and whether it is a dark one. Raises `BadUsage` for a wrong file."""
+    if theme == "auto":
+        # rxvt, Konsole and others say `15;0`, or `15;default;0`: the last is the background, 7 and 15 are white.
+        theme = "light" if environ.get("COLORFGBG", "").rpartition(";")[2] in ("7", "15") else "dark"
+    if theme in ("dark", "light"):
+        return (DARK, True) if theme == "dark" else (LIGHT, False)
+    file = read_toml(data_dir / Path(theme).expanduser(), ThemeFile)
+    changes = {name: value for name, value in msgspec.structs.asdict(file).items() if value and name != "like"}
+    return (DARK if file.like == "dark" else LIGHT)._replace(**changes), file.like == "dark"
 
 
 def colour_of(name: str, palette: Palette) -> str:

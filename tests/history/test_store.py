@@ -411,8 +411,8 @@ def test_floors_people_talks_facts_and_receipts(store: HistoryStore) -> None:
     assert store.people() == [StoredPerson("alice", ALICE, 1, False), person._replace(ignored=True)]
     room = StoredConversation(ROOM, False, "#lobby", b"", False)
     talk = StoredConversation(TALK, True, "bob", BOB, False)
-    store.commit([keep_conversation(talk), keep_conversation(room), keep_conversation(room._replace(muted=True))])
-    assert store.conversations() == [room._replace(muted=True), talk]
+    store.commit([keep_conversation(talk), keep_conversation(room), keep_conversation(room._replace(level=1))])
+    assert store.conversations() == [room._replace(level=1), talk]
     assert store.fact("device") is None
     store.commit([keep_fact("device", b"1"), keep_fact("device", b"2")])
     assert store.fact("device") == b"2"

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from dhtchat.app.event_lines import decode_event
+from dhtchat.app.preferences import Appearance, Preferences
 from dhtchat.chat import intents
 from dhtchat.tui.app import run
 from tests.tui.screens import ScriptedPeer
@@ -34,7 +35,8 @@ class PlayedPeer(ScriptedPeer):
 
 async def main() -> None:
     parts = await asyncio.to_thread(lambda: Path(sys.argv[1]).read_bytes().split(b"\n\n"))
-    await run(PlayedPeer(parts), "alice", light="--light" in sys.argv)
+    preferences = Preferences(screen=Appearance(theme="light" if "--light" in sys.argv else "dark"))
+    await run(PlayedPeer(parts), "alice", preferences=preferences)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC
 
+from dhtchat.app.preferences import Preferences
 from dhtchat.chat import events, intents
 from dhtchat.chat.events import Event
 from dhtchat.tui.app import ChatApp
+from dhtchat.tui.themes import DARK, LIGHT
 
 
 class ScriptedPeer:
@@ -54,8 +56,15 @@ def line(
     )
 
 
-def screen_of(peer: ScriptedPeer, *, light: bool = False) -> ChatApp:
-    return ChatApp(peer, "alice", light=light, timezone=UTC)
+def screen_of(peer: ScriptedPeer, *, light: bool = False, preferences: Preferences | None = None) -> ChatApp:
+    return ChatApp(
+        peer,
+        "alice",
+        preferences=preferences,
+        palette=LIGHT if light else DARK,
+        is_dark=not light,
+        timezone=UTC,
+    )
 
 
 def rows(app: ChatApp) -> list[str]:

@@ -1,8 +1,11 @@
 """Every colour of text can be read on every background it stands on."""
 
+from pathlib import Path
+
 import pytest
 
-from dhtchat.tui.themes import DARK, LIGHT, Palette
+from dhtchat.errors import BadUsage
+from dhtchat.tui.themes import DARK, LIGHT, Palette, choose
 
 
 def luminance(colour: str) -> float:
@@ -19,3 +22,20 @@ def test_contrast_is_at_least_what_wcag_aa_asks(palette: Palette) -> None:
         for background in (palette.background, palette.panel):
             high, low = sorted((luminance(text), luminance(background)), reverse=True)
             assert (high + 0.05) / (low + 0.05) >= 4.5, f"{text} on {background}"
+
+
+def test_a_theme_is_chosen_by_name_by_the_terminal_or_from_a_file(tmp_path: Path) -> None:
+    assert choose("dark", tmp_path, {"COLORFGBG": "0;15"}) == (DARK, True)
+    assert choose("light", tmp_path, {}) == (LIGHT, False)
+    assert choose("auto", tmp_path, {}) == choose("auto", tmp_path, {"COLORFGBG": "15;0"}) == (DARK, True)
+    assert choose("auto", tmp_path, {"COLORFGBG": "0;default;15"}) == (LIGHT, False)
+    (tmp_path / "mine.toml").write_text('like = "light"\npeople = ["#112233"]\ntext = "#000000"\n', encoding="utf-8")
+    palette, is_dark = choose("mine.toml", tmp_path, {})
+    assert palette == LIGHT._replace(people=("#112233",), text="#000000")
+    assert not is_dark
+    for wrong in ('text = "red"', "colour = 1", "["):
+        (tmp_path / "mine.toml").write_text(wrong, encoding="utf-8")
+        with pytest.raises(BadUsage, match=r"mine\.toml"):
+            choose("mine.toml", tmp_path, {})
+    with pytest.raises(BadUsage, match="cannot read"):
+        choose("none.toml", tmp_path, {})

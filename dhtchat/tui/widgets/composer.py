@@ -4,13 +4,14 @@ from collections.abc import Callable
 from typing import ClassVar, Final
 
 from textual import events
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.message import Message
 from textual.widgets import TextArea
 
 from dhtchat.chat.markup import clean
 from dhtchat.limits import SENT_LINES_KEPT_MAX
 from dhtchat.tui.completion import Completion
+from dhtchat.tui.keys import bindings
 
 PASTE_LINES_MAX: Final = 5
 """More lines than this are pasted only after a question. Our guess."""
@@ -31,21 +32,17 @@ class Composer(TextArea):
             super().__init__()
             self.text = text
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+y", "yank", show=False, priority=True),
-        Binding("ctrl+k", "kill(True)", show=False, priority=True),
-        Binding("ctrl+u", "kill(False)", show=False, priority=True),
-        Binding("ctrl+r", "search_sent", show=False, priority=True),
-        Binding("ctrl+f", "search_talk", show=False, priority=True),
-        Binding("ctrl+w", "kill_word", show=False, priority=True),
-        Binding("alt+b", "cursor_word_left", show=False),
-        Binding("alt+f", "cursor_word_right", show=False),
-        Binding("alt+enter,ctrl+j", "insert_newline", show=False, priority=True),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings("composer")]
 
     def __init__(self, complete: Callable[[str], Completion]) -> None:
         """`complete` tells what the word at the end of a text may become."""
-        super().__init__(id="composer", soft_wrap=True, show_line_numbers=False, tab_behavior="focus")
+        super().__init__(
+            id="composer",
+            soft_wrap=True,
+            show_line_numbers=False,
+            tab_behavior="focus",
+            placeholder="write here; F1: help",
+        )
         self._complete = complete
         self._sent: list[str] = []
         self._recalled = 0
@@ -84,6 +81,11 @@ class Composer(TextArea):
         else:
             self.insert(text)
 
+    def begin(self, text: str) -> None:
+        """What somebody else chose to write here."""
+        self._put(text)
+        self.focus()
+
     def give_back(self, text: str) -> None:
         """What could not be said stands here again, unless something else does by now."""
         if not self.text:
@@ -102,9 +104,6 @@ class Composer(TextArea):
                 self._put(self._sent[-back])
                 return
 
-    def action_search_talk(self) -> None:
-        self._put(f"/search {self.text}")
-
     def action_kill(self, forward: bool) -> None:
         row, column = self.cursor_location
         line = self.document.get_line(row)
@@ -114,6 +113,10 @@ class Composer(TextArea):
     def action_kill_word(self) -> None:
         end = self.cursor_location
         self._kill(self.get_cursor_word_left_location(), end)
+
+    def action_kill_next_word(self) -> None:
+        start = self.cursor_location
+        self._kill(start, self.get_cursor_word_right_location())
 
     def action_yank(self) -> None:
         self.insert(self._killed)

@@ -12,6 +12,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from dhtchat.chat.markup import clean, parse
 from dhtchat.tui.drawing import body, gutter, gutter_cells, is_one_row, wrapped
 from dhtchat.tui.talks import Line, Talk
 from dhtchat.tui.themes import DARK, Palette
@@ -40,6 +41,8 @@ class TalkView(ScrollView, can_focus=False):
         self._heights: dict[Line, tuple[int, int]] = {}
         """Of each line in what version of it: to wrap thousands of them for every new one would take half a second."""
         self._width = 0
+        self._found: Line | None = None
+        """What was searched for and stands out."""
         self._follows = True
         self._is_settling = False
         """Whether it is we who scroll."""
@@ -62,6 +65,41 @@ class TalkView(ScrollView, can_focus=False):
             self._settle(None)
             self.post_message(self.Scrolled())
 
+    def find(self, words: str, step: int) -> tuple[int, int]:
+        """Show a line with all these words: the latest, or from the one that is shown `step` on. Which of how many it is,
+        the latest being 1; zeros when there is none."""
+        wanted = words.casefold().split()
+        items = [item for item in self._items if isinstance(item, Line) and item.id and _has(item, wanted)]
+        items.reverse()
+        if not wanted or not items:
+            self._show_found(None)
+            return 0, 0
+        at = items.index(self._found) - step if step and self._found in items else 0
+        at = max(0, min(at, len(items) - 1))
+        self._show_found(items[at])
+        return at + 1, len(items)
+
+    def _show_found(self, line: Line | None) -> None:
+        self._found = line
+        self._drawn = {}
+        self.refresh()
+        if line is not None:
+            at = self._items.index(line)
+            start = self._ends[at - 1] if at else 0
+            self.scroll_to(y=max(start - self.size.height // 2, 0), animate=False, immediate=True, force=True)
+
+    def links(self) -> list[str]:
+        """Where the links on the screen lead, the last first."""
+        first = bisect_right(self._ends, self.scroll_offset.y)
+        last = bisect_right(self._ends, self.scroll_offset.y + max(self.size.height - 1, 0))
+        spans = (
+            span
+            for item in reversed(self._items[first : last + 1])
+            if isinstance(item, Line)
+            for span in reversed(parse(clean(item.text)))
+        )
+        return list(dict.fromkeys(span.link for span in spans if span.link))
+
     def on_resize(self, event: "events.Resize") -> None:
         self._lay_out()
 
@@ -81,18 +119,18 @@ class TalkView(ScrollView, can_focus=False):
                 at = self._items.index(top[0])
                 start = self._ends[at - 1] if at else 0
                 row = start + min(top[1], self._ends[at] - start - 1)
-                self.scroll_to(y=row, animate=False, immediate=True, force=True)
+                self.scroll_to(y=max(row, 0), animate=False, immediate=True, force=True)
         finally:
             self._is_settling = False
 
     def _top(self) -> tuple[Line, int] | None:
-        """The first line on the screen, and which row of it; of a separator, the line below."""
+        """The first line on the screen, and which row of it is the first; below zero when a separator stands above it."""
         at = bisect_right(self._ends, self.scroll_offset.y)
         for index in range(at, len(self._items)):
             item = self._items[index]
             if not isinstance(item, str):
                 start = self._ends[index - 1] if index else 0
-                return item, max(self.scroll_offset.y - start, 0)
+                return item, self.scroll_offset.y - start
         return None
 
     def _lay_out(self) -> None:
@@ -147,10 +185,18 @@ class TalkView(ScrollView, can_focus=False):
         start = gutter(item, width, self.palette)
         blank = Text(" " * gutter_cells(width))
         rows = self._wrap(item, width - gutter_cells(width))
+        if item is self._found:
+            for row in rows:
+                row.stylize(Style(reverse=True))
         return [
             Strip((blank.copy() if number else start).append_text(text).render(self.app.console))
             for number, text in enumerate(rows)
         ]
+
+
+def _has(line: Line, words: list[str]) -> bool:
+    said = f"{line.sender} {line.text}".casefold()
+    return all(word in said for word in words)
 
 
 def _with_separators(talk: Talk) -> "list[Line | str]":
