@@ -90,10 +90,20 @@ def _listed(given: Given, intent: dict[str, Any], kind: str) -> Iterator[str]:
                 return
 
 
+class _Quoted(str):
+    """A word as the shell must read it. Typer drops what does not begin as what was typed does, but that has no quotes any more
+    when it gets there; what is offered here has been compared already."""
+
+    __slots__ = ()
+
+    def startswith(self, *_: object) -> bool:
+        return True
+
+
 def _for_shell(room: str) -> str:
     """A '#' begins a comment in bash and PowerShell, which take what is offered as it is; zsh and fish quote it themselves."""
     shell = os.environ.get("_DHTCHAT_COMPLETE", "").rpartition("_")[2]
     if shell == "bash":
         word = re.split(r"\s", os.environ.get("COMP_WORDS", ""))[-1]
-        return room if word.startswith(("'", '"')) else f"\\{room}"
-    return f"'{room}'" if shell in ("powershell", "pwsh") else room
+        return room if word.startswith(("'", '"')) else _Quoted(f"\\{room}")
+    return _Quoted(f"'{room}'") if shell in ("powershell", "pwsh") else room

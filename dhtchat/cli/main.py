@@ -20,11 +20,10 @@ COMPLETION_VARIABLE = "_DHTCHAT_COMPLETE"
 """Set by the script that `--install-completion` writes for a shell."""
 
 
-def _names_of(kind: str) -> Callable[[typer.Context, object, str], list[str]]:
-    """What a shell offers in a place: `kind` is one of those in `completion.py`. Not Typer's `autocompletion`, which drops what
-    has to be quoted."""
+def _names_of(kind: str) -> Callable[[typer.Context, str], list[str]]:
+    """What a shell offers in a place: `kind` is one of those in `completion.py`."""
 
-    def offer(ctx: typer.Context, parameter: object, incomplete: str) -> list[str]:
+    def offer(ctx: typer.Context, incomplete: str) -> list[str]:
         from dhtchat.cli import completion
 
         return completion.offer(kind, ctx.params, incomplete)
@@ -39,18 +38,18 @@ Profile = Annotated[
         "--profile",
         metavar="NAME",
         help="Whose folder; default: the user name.",
-        shell_complete=_names_of("profiles"),
+        autocompletion=_names_of("profiles"),
     ),
 ]
 Rooms = Annotated[
     list[str] | None,
-    typer.Option("--room", metavar="ROOM", help="Enter this room; repeatable.", shell_complete=_names_of("rooms")),
+    typer.Option("--room", metavar="ROOM", help="Enter this room; repeatable.", autocompletion=_names_of("rooms")),
 ]
 Who = Annotated[
     str | None,
-    typer.Argument(help="Who you are; default: who was here last.", shell_complete=_names_of("profiles")),
+    typer.Argument(help="Who you are; default: who was here last.", autocompletion=_names_of("profiles")),
 ]
-Target = Annotated[str, typer.Argument(help="A '#room' or a person.", shell_complete=_names_of("targets"))]
+Target = Annotated[str, typer.Argument(help="A '#room' or a person.", autocompletion=_names_of("targets"))]
 Verbose = Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more on standard error; twice: all.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Only errors on standard error.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
@@ -208,7 +207,7 @@ def register(
 
 def passwd(
     name: Annotated[
-        str, typer.Argument(help="The user name whose password changes.", shell_complete=_names_of("profiles"))
+        str, typer.Argument(help="The user name whose password changes.", autocompletion=_names_of("profiles"))
     ],
     bootstrap: Bootstrap = None,
     host: Host = None,
@@ -404,7 +403,7 @@ def rooms(
 
 
 def names(
-    room: Annotated[str, typer.Argument(help="A '#room' that the peer is in.", shell_complete=_names_of("rooms"))],
+    room: Annotated[str, typer.Argument(help="A '#room' that the peer is in.", autocompletion=_names_of("rooms"))],
     network: Network = "main",
     data_dir: DataDir = None,
     profile: Profile = None,
@@ -417,7 +416,7 @@ def names(
 
 
 def whois(
-    name: Annotated[str, typer.Argument(help="Whom to tell about.", shell_complete=_names_of("people"))],
+    name: Annotated[str, typer.Argument(help="Whom to tell about.", autocompletion=_names_of("people"))],
     network: Network = "main",
     data_dir: DataDir = None,
     profile: Profile = None,
@@ -515,7 +514,7 @@ def bootstrap(
 def export(
     target: Annotated[
         str | None,
-        typer.Argument(help="A '#room' or a person; default: everything.", shell_complete=_names_of("targets")),
+        typer.Argument(help="A '#room' or a person; default: everything.", autocompletion=_names_of("targets")),
     ] = None,
     output_format: Annotated[
         ExportFormat, typer.Option("--format", help="Lines to read, or one JSON object a line.")
