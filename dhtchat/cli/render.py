@@ -180,7 +180,8 @@ class Renderer:
         cleaned = clean(text, single_line=True)
         short = len(cleaned) <= _QUOTE_CHARACTERS
         self._quotes.pop(line, None)
-        self._quotes[line] = cleaned if short else f"{cleaned[:_QUOTE_CHARACTERS].rstrip()}..."
+        # What is cut is cleaned once more: the cut may go through an emoji.
+        self._quotes[line] = cleaned if short else f"{_line(cleaned[:_QUOTE_CHARACTERS]).rstrip()}..."
         if len(self._quotes) > _REMEMBERED_MAX:
             del self._quotes[next(iter(self._quotes))]
 
