@@ -564,6 +564,8 @@ LISTED_ROOMS_MAX: Final = 200
 """Rooms one `/rooms` checks and shows; ask with a prefix for more."""
 LISTED_USERS_MAX: Final = 200
 """People one `/users` checks and shows when the directory is more than one leaf; ask with a prefix for more."""
+COMPLETION_TIMEOUT_S: Final = 1.5
+"""How long a shell that completes a name waits for the running peer. Our guess at the patience of fingers on Tab."""
 ROOMS_OFFERED_MAX: Final = 8
 """That the assistant names: a line of a terminal. Our guess."""
 LISTINGS_READ_MAX: Final = 6 * LISTED_ROOMS_MAX

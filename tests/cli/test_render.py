@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dhtchat.chat import events
@@ -175,6 +175,7 @@ def test_only_our_own_sequences_leave(terminal: Terminal, text: str) -> None:
 
 
 @given(any_text, st.sampled_from(list(TERMINALS.values())))
+@example("0" * 28 + "\U0001f308\u200d\U0001f308", PLAIN)  # a quote ends within the emoji
 def test_any_text_is_drawn_harmless(text: str, terminal: Terminal) -> None:
     renderer = Renderer(terminal, "bob")
     for event in everything(text):
