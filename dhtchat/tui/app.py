@@ -164,7 +164,13 @@ class ChatApp(App[None]):
         match event:
             case events.MessageArrived():
                 self._notice(event)
-            case events.Joined(room=room):
+            case (
+                events.Joined(room=room)
+                | events.RoleChanged(room=room)
+                | events.ModeChanged(room=room)
+                | events.HandMoved(room=room)
+                | events.Hands(room=room, by=str())
+            ):
                 self._ask(intents.ListNames(room))
         if current is not before and current.name and current.name not in self._asked:
             self._ask_history(_FIRST_LINES)

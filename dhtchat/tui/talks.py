@@ -197,6 +197,16 @@ class Talks:
                 self._say(event, [user] if user in self.by_name else [])
             case events.Joined(room=room):
                 self._say(event, [room])
+            case events.Kicked(room=room, user=user):
+                self._talk(room).members.pop(clean(user, single_line=True), None)
+                self._say(event, [room])
+            case (
+                events.RoleChanged(room=room)
+                | events.ModeChanged(room=room)
+                | events.HandMoved(room=room)
+                | events.Hands(room=room)
+            ):
+                self._say(event, [room])
             case events.Parted(room=room, user=user):
                 if user == self.user:
                     self._close(room)
