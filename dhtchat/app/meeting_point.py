@@ -95,6 +95,13 @@ def running_profiles(data_dir: Path, network: str) -> list[str]:
     )
 
 
+def profiles_of(data_dir: Path, network: str) -> list[str]:
+    """Everybody who has been on this machine, running or not."""
+    return sorted(
+        {device.parent.name for folder in _network_folders(data_dir, network) for device in folder.glob("*/device-*")}
+    )
+
+
 def _profile_folders(data_dir: Path, profile: str | None, network: str) -> Iterator[Path]:
     for folder in _network_folders(data_dir, network):
         if profile is not None:

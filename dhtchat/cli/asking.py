@@ -72,6 +72,10 @@ class Asker:
     def wait_for_ever(self) -> None:
         self._connection.settimeout(None)
 
+    def hurry(self, timeout_s: float) -> None:
+        """Wait for each line no longer than this."""
+        self._connection.settimeout(timeout_s)
+
     def wait_for(self, further_s: float) -> None:
         self._connection.settimeout(CONTROL_ANSWER_TIMEOUT_S + further_s)
 

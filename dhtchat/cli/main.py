@@ -16,8 +16,40 @@ if TYPE_CHECKING:
     from dhtchat.app.settings import Settings
     from dhtchat.cli.passwords import PasswordOptions
 
+COMPLETION_VARIABLE = "_DHTCHAT_COMPLETE"
+"""Set by the script that `--install-completion` writes for a shell."""
+
+
+def _names_of(kind: str) -> Callable[[typer.Context, str], list[str]]:
+    """What a shell offers in a place: `kind` is one of those in `completion.py`."""
+
+    def offer(ctx: typer.Context, incomplete: str) -> list[str]:
+        from dhtchat.cli import completion
+
+        return completion.offer(kind, ctx.params, incomplete)
+
+    return offer
+
+
 DataDir = Annotated[Path | None, typer.Option("--data-dir", metavar="DIR", help="Where everything is kept.")]
-Profile = Annotated[str | None, typer.Option("--profile", metavar="NAME", help="Whose folder; default: the user name.")]
+Profile = Annotated[
+    str | None,
+    typer.Option(
+        "--profile",
+        metavar="NAME",
+        help="Whose folder; default: the user name.",
+        autocompletion=_names_of("profiles"),
+    ),
+]
+Rooms = Annotated[
+    list[str] | None,
+    typer.Option("--room", metavar="ROOM", help="Enter this room; repeatable.", autocompletion=_names_of("rooms")),
+]
+Who = Annotated[
+    str | None,
+    typer.Argument(help="Who you are; default: who was here last.", autocompletion=_names_of("profiles")),
+]
+Target = Annotated[str, typer.Argument(help="A '#room' or a person.", autocompletion=_names_of("targets"))]
 Verbose = Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more on standard error; twice: all.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Only errors on standard error.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
@@ -43,10 +75,6 @@ PasswordStdin = Annotated[
 PasswordFile = Annotated[
     Path | None, typer.Option("--password-file", metavar="FILE", help="Read the password from the first line of FILE.")
 ]
-
-
-COMPLETION_VARIABLE = "_DHTCHAT_COMPLETE"
-"""Set by the script that `--install-completion` writes for a shell."""
 
 KeepDays = Annotated[
     int | None,
@@ -178,7 +206,9 @@ def register(
 
 
 def passwd(
-    name: Annotated[str, typer.Argument(help="The user name whose password changes.")],
+    name: Annotated[
+        str, typer.Argument(help="The user name whose password changes.", autocompletion=_names_of("profiles"))
+    ],
     bootstrap: Bootstrap = None,
     host: Host = None,
     port: Port = None,
@@ -199,10 +229,8 @@ def passwd(
 
 
 def join(
-    name: Annotated[str | None, typer.Argument(help="Who you are; default: who was here last.")] = None,
-    room: Annotated[
-        list[str] | None, typer.Option("--room", metavar="ROOM", help="Enter this room; repeatable.")
-    ] = None,
+    name: Who = None,
+    room: Rooms = None,
     create: Annotated[bool, typer.Option("--register", help="Create the account first.")] = False,
     plain: Annotated[
         bool, typer.Option("--plain", help="Lines in, lines out: for scripts and screen readers.")
@@ -264,10 +292,8 @@ def start(
 
 
 def up(
-    name: Annotated[str | None, typer.Argument(help="Who you are; default: who was here last.")] = None,
-    room: Annotated[
-        list[str] | None, typer.Option("--room", metavar="ROOM", help="Enter this room; repeatable.")
-    ] = None,
+    name: Who = None,
+    room: Rooms = None,
     create: Annotated[bool, typer.Option("--register", help="Create the account first.")] = False,
     bootstrap: Bootstrap = None,
     host: Host = None,
@@ -331,7 +357,7 @@ def listen(
 
 
 def send(
-    target: Annotated[str, typer.Argument(help="A '#room' or a person.")],
+    target: Target,
     text: Annotated[str, typer.Argument(help="What to say.")],
     wait: Annotated[
         float, typer.Option("--wait", metavar="S", min=0, max=86_400, help="How long it may take, in seconds.")
@@ -343,7 +369,7 @@ def send(
     verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> int:
-    """Say something through the running peer, and wait until it is delivered or stored."""
+    """Say something, and wait until it is delivered or stored."""
     from dhtchat.cli.asking import send as command
 
     return command(data_dir, profile, network, target, text, wait, json=json)
@@ -377,7 +403,7 @@ def rooms(
 
 
 def names(
-    room: Annotated[str, typer.Argument(help="A '#room' that the peer is in.")],
+    room: Annotated[str, typer.Argument(help="A '#room' that the peer is in.", autocompletion=_names_of("rooms"))],
     network: Network = "main",
     data_dir: DataDir = None,
     profile: Profile = None,
@@ -390,7 +416,7 @@ def names(
 
 
 def whois(
-    name: Annotated[str, typer.Argument(help="Whom to tell about.")],
+    name: Annotated[str, typer.Argument(help="Whom to tell about.", autocompletion=_names_of("people"))],
     network: Network = "main",
     data_dir: DataDir = None,
     profile: Profile = None,
@@ -403,7 +429,7 @@ def whois(
 
 
 def history(
-    target: Annotated[str, typer.Argument(help="A '#room' or a person.")],
+    target: Target,
     count: Annotated[int, typer.Argument(metavar="[N]", min=1, max=10_000, help="How many lines.")] = 20,
     network: Network = "main",
     data_dir: DataDir = None,
@@ -486,7 +512,10 @@ def bootstrap(
 
 
 def export(
-    target: Annotated[str | None, typer.Argument(help="A '#room' or a person; default: everything.")] = None,
+    target: Annotated[
+        str | None,
+        typer.Argument(help="A '#room' or a person; default: everything.", autocompletion=_names_of("targets")),
+    ] = None,
     output_format: Annotated[
         ExportFormat, typer.Option("--format", help="Lines to read, or one JSON object a line.")
     ] = ExportFormat.TEXT,
@@ -518,7 +547,7 @@ def demo(
     verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> int:
-    """Show it: a bootstrap node and peers on this machine, every step checked."""
+    """Show it: peers on this machine talk, every step checked."""
     from dhtchat.cli.demo import run_demo
 
     return run_demo(peers, parent=data_dir, show_times=verbose > 0, quiet=quiet)
@@ -584,6 +613,7 @@ def build_app(arguments: list[str]) -> typer.Typer:
         help="Chat that needs nobody's server: peers find each other through a DHT and talk over TLS.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # plain text: half the time, and no frames for a screen reader to spell out
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback(invoke_without_command=True)(_main)

@@ -170,7 +170,13 @@ class ChatApp(App[None]):
         match event:
             case events.MessageArrived():
                 self._notice(event)
-            case events.Joined(room=room):
+            case (
+                events.Joined(room=room)
+                | events.RoleChanged(room=room)
+                | events.ModeChanged(room=room)
+                | events.HandMoved(room=room)
+                | events.Hands(room=room, by=str())
+            ):
                 self._ask(intents.ListNames(room))
             case events.History():
                 self.call_later(self._spare_collector)

@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import Final
 
 from dhtchat.chat import events
-from dhtchat.chat.markup import clean
+from dhtchat.chat.markup import beginning, clean
 from dhtchat.limits import SCREEN_LINES_MAX
 from dhtchat.tui.notices import notice_lines
 
@@ -216,6 +216,16 @@ class Talks:
                 self._say(event, [user] if user in self.by_name else [])
             case events.Joined(room=room):
                 self._say(event, [room])
+            case events.Kicked(room=room, user=user):
+                self._talk(room).members.pop(clean(user, single_line=True), None)
+                self._say(event, [room])
+            case (
+                events.RoleChanged(room=room)
+                | events.ModeChanged(room=room)
+                | events.HandMoved(room=room)
+                | events.Hands(room=room)
+            ):
+                self._say(event, [room])
             case events.Parted(room=room, user=user):
                 if user == self.user:
                     self._close(room)
@@ -293,7 +303,7 @@ class Talks:
             action=event.action,
             mentioned=event.mentioned and not event.own,
             edited=event.edited,
-            quote=_beginning(quoted.text if quoted else "an earlier line") if reply_to else "",
+            quote=beginning(quoted.text if quoted else "an earlier line", QUOTE_CHARACTERS) if reply_to else "",
             reactions={
                 clean(reaction.emoji, single_line=True): list(reaction.users) for reaction in event.reactions or ()
             },
@@ -337,8 +347,3 @@ class Talks:
                 users.remove(event.sender)
             elif not event.removed and event.sender not in users:
                 bisect.insort(users, event.sender)
-
-
-def _beginning(text: str) -> str:
-    text = clean(text, single_line=True)
-    return text if len(text) <= QUOTE_CHARACTERS else f"{text[:QUOTE_CHARACTERS].rstrip()}..."

@@ -24,3 +24,15 @@ def test_drawing_an_answer_loads_no_network_and_no_cryptography() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert ran.stdout == "-- bye\n['msgspec']\n"
+
+
+def test_help_loads_nothing_that_draws() -> None:
+    """The cause of "`dhtchat --help` is no slower than a bare Typer program's": that spends half of its time on importing Rich."""
+    heavy = (*HEAVY, "rich")
+    program = (
+        "import sys; from dhtchat.cli.main import run; run(['--help'])\n"
+        f"print([name for name in {heavy!r} if name in sys.modules])"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert ran.stdout.splitlines()[0] == "Usage: dhtchat [OPTIONS] COMMAND [ARGS]..."
+    assert ran.stdout.splitlines()[-1] == "[]"

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dhtchat.chat import events
@@ -15,12 +15,16 @@ from dhtchat.chat.events import (
     ErrorShown,
     Event,
     Found,
+    HandMoved,
+    Hands,
     Help,
     History,
     Joined,
+    Kicked,
     LinesRead,
     MemberEntry,
     MessageArrived,
+    ModeChanged,
     Names,
     Notice,
     Parted,
@@ -31,6 +35,7 @@ from dhtchat.chat.events import (
     Ready,
     Reconnected,
     Registered,
+    RoleChanged,
     RoomEntry,
     Rooms,
     StatusChanged,
@@ -123,6 +128,14 @@ def everything(text: str, *, words: str | None = None) -> list[Event]:
         ),
         TopicChanged(room=name, user=name, by=name, topic=text),
         TopicChanged(room=name, user=None, by=None, topic=text),
+        RoleChanged(room=name, user=name, by=name, role="speaker"),
+        RoleChanged(room=name, user=name, by=None, role="owner"),
+        Kicked(room=name, user=name, by=name, reason=text),
+        Kicked(room=name, user=name, by=None, reason=text, banned=True),
+        ModeChanged(room=name, user=name, by=name, mode="+m"),
+        HandMoved(room=name, user=name, by=name, up=True),
+        Hands(room=name, hands=[name, name], open=False),
+        Hands(room=name, hands=[], open=False, by=name),
         TargetChanged(target=name),
         Disconnected(reason=text),
         Reconnected(after_s=31.4),
@@ -175,6 +188,7 @@ def test_only_our_own_sequences_leave(terminal: Terminal, text: str) -> None:
 
 
 @given(any_text, st.sampled_from(list(TERMINALS.values())))
+@example("0" * 28 + "\U0001f308\u200d\U0001f308", PLAIN)  # a quote ends within the emoji
 def test_any_text_is_drawn_harmless(text: str, terminal: Terminal) -> None:
     renderer = Renderer(terminal, "bob")
     for event in everything(text):
@@ -272,6 +286,21 @@ def test_operations_say_which_line_is_meant() -> None:
         (TopicChanged(room="#lobby", user="alice", by="alice", topic=""), "-- alice removed the topic of #lobby"),
         (TopicChanged(room="#lobby", user=None, by=None, topic="cats"), "-- topic of #lobby: cats"),
         (TopicChanged(room="#lobby", user=None, by=None, topic=""), "-- #lobby has no topic"),
+        (RoleChanged(room="#a", user="bob", by="alice", role="moderator"), "-- alice made bob a moderator of #a"),
+        (RoleChanged(room="#a", user="carol", by=None, role="listener"), "-- You are a listener of #a"),
+        (RoleChanged(room="#a", user="bob", by=None, role="owner"), "-- bob is the owner of #a"),
+        (Kicked(room="#a", user="bob", by="alice", reason="too loud"), "-- alice threw bob out of #a: too loud"),
+        (Kicked(room="#a", user="carol", by="alice", reason="", banned=True), "-- alice banned You from #a"),
+        (
+            ModeChanged(room="#a", user="bob", by="bob", mode="+m"),
+            "-- bob set #a +m: only those who have the floor speak",
+        ),
+        (ModeChanged(room="#a", user=None, by=None, mode="-m"), "-- #a -m: everybody speaks"),
+        (HandMoved(room="#a", user="bob", by="bob", up=True), "-- bob raised a hand in #a"),
+        (HandMoved(room="#a", user="carol", by="carol", up=False), "-- You lowered the hand in #a"),
+        (Hands(room="#a", hands=["bob", "carol"], open=True), "-- 2 hands up in #a:\n   bob\n   carol (you)"),
+        (Hands(room="#a", hands=[], open=False), "-- nobody raises a hand in #a; the queue is closed"),
+        (Hands(room="#a", hands=[], open=False, by="bob"), "-- bob closed the queue of raised hands in #a"),
         (TargetChanged(target="#lobby"), "-- you talk to #lobby now"),
         (TargetChanged(target=None), "-- you talk to nobody now"),
         (
