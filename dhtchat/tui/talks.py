@@ -217,7 +217,7 @@ class Talks:
             case events.Joined(room=room):
                 self._say(event, [room])
             case events.Kicked(room=room, user=user):
-                self._talk(room).members.pop(clean(user, single_line=True), None)
+                self._lose_member(room, user)
                 self._say(event, [room])
             case (
                 events.RoleChanged(room=room)
@@ -230,6 +230,7 @@ class Talks:
                 if user == self.user:
                     self._close(room)
                 else:
+                    self._lose_member(room, user)
                     self._say(event, [room])
             case events.Ready(peers=peers):
                 self.peers, self.connection = peers, "online"
@@ -271,6 +272,11 @@ class Talks:
     def _talk(self, name: str) -> Talk:
         name = clean(name, single_line=True) if name else ""
         return self.by_name.setdefault(name, Talk(name))
+
+    def _lose_member(self, room: str, user: str) -> None:
+        talk = self._talk(room)
+        talk.members.pop(clean(user, single_line=True), None)
+        talk.members_version += 1
 
     def _close(self, room: str) -> None:
         closed = self.by_name.pop(clean(room, single_line=True), None)
