@@ -201,7 +201,7 @@ async def test_the_archive_is_what_the_history_shows(tmp_path: Path, seed: int) 
             assert [line.text for line in talks[ROOM]] == [line.text for line in shown] == ["one", "3", "why?"]
             assert [line.text for line in talks[other]] == ["psst"]
             for kept, line in zip(talks[ROOM], shown, strict=True):
-                assert msgspec.structs.replace(kept, read=line.read) == line
+                assert msgspec.structs.replace(kept, read=line.read, notify=line.notify) == line
             for target in ("#nowhere", "nobody"):
                 with pytest.raises((NoSuchRoom, NoSuchUser)):
                     list(Archive(settings).conversations(target))
