@@ -30,7 +30,7 @@ demo: .venv/installed ## set up, then a bootstrap node and peers that talk to ea
 	@$(BIN)/dhtchat demo $(ARGS)
 
 test: lint ## set up, then everything a reviewer would run (pytest options: ARGS="-k name")
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
 
 lint: .venv/installed .venv/developed ## only format check, lint and types
 	@$(BIN)/ruff format --check $(SOURCES)

@@ -513,6 +513,17 @@ RULINGS_PER_ISSUER_MAX: Final = 1_024
 """Rulings of a room that are kept, at most 4 MiB, and how many of them of one moderator. Our guess; a busy IRC channel has a few
 a day."""
 assert 4 * RULINGS_PER_ISSUER_MAX <= RULINGS_PER_ROOM_MAX
+RULINGS_PAGE_MAX: Final = 60
+"""Rulings in one frame."""
+assert RULINGS_PAGE_MAX * (RECORD_BYTES_MAX + 3) + 1_024 <= FRAME_BYTES_MAX
+RULINGS_ASKED_S: Final = 1.0
+"""Of one neighbour rulings are asked for again at most this often, unless the last ones were new."""
+JUDGED_AGAIN_MAX: Final = 500
+"""Last lines of a room that are judged again when its rulings change: as many as a newcomer gets."""
+MESSAGES_PARKED_MAX: Final = 500
+"""Messages of a room that name rulings which are not here; of whom most wait loses the oldest until the next start."""
+HANDS_MAX: Final = 256
+"""Raised hands of a room that are remembered. Our guess."""
 RULINGS_PARKED_MAX: Final = 256
 """Rulings of a room that wait for their parents; of whom most wait loses the oldest."""
 ROOM_STATES_CACHED: Final = 1_024

@@ -13,7 +13,9 @@ from dhtchat.limits import (
     LINKS_MAX,
     MAIL_STORED_BYTES_MAX,
     MAIL_STORED_ENTRIES_MAX,
+    MESSAGES_PARKED_MAX,
     OUTBOX_ENTRIES_MAX,
+    RULINGS_PER_ROOM_MAX,
     STORAGE_BYTES_MAX,
     STORAGE_ENTRIES_MAX,
 )
@@ -216,6 +218,8 @@ def bounds_kept(evidence: Evidence) -> Iterator[str]:
             HELD_MESSAGES_MAX,
             MAIL_STORED_ENTRIES_MAX,
             MAIL_STORED_BYTES_MAX,
+            RULINGS_PER_ROOM_MAX,
+            MESSAGES_PARKED_MAX,
         )
         for what, size, bound in zip(Sizes._fields, sizes, bounds, strict=True):
             if size > bound:

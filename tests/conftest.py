@@ -5,6 +5,7 @@ import random
 from collections.abc import Generator
 
 import pytest
+from hypothesis import settings
 
 SEED_DEFAULT = 1
 SEED_VARIABLE = "DHTCHAT_TEST_SEED"
@@ -19,6 +20,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Property tests try the same examples in every run with the default seed, so that what fails fails for everybody; in
+    long runs, and with another seed, others each time. No example is judged by the time it takes."""
+    explores = config.getoption("--seed") != SEED_DEFAULT or config.getoption("-m") == "soak"
+    settings.register_profile("dhtchat", deadline=None, derandomize=not explores)
+    settings.load_profile("dhtchat")
+
+
 def pytest_report_header(config: pytest.Config) -> str:
     return f"seed: {config.getoption('--seed')}"
 
@@ -31,6 +40,14 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         command = f'.venv/bin/python -m pytest "{item.nodeid}" --seed {item.config.getoption("--seed")}'
         report.sections.append(("repeat with", command))
     return report
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """`make test` has two workers. What starts processes of its own goes to one of them, one after the other, so that
+    these have a core to themselves."""
+    for item in items:
+        if item.get_closest_marker("process") is not None:
+            item.add_marker(pytest.mark.xdist_group("processes"))
 
 
 @pytest.fixture(scope="session")

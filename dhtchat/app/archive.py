@@ -50,6 +50,8 @@ class Archive:
                         known[conversation.id] = conversation
                         held = rows.setdefault(conversation.id, {})
                         for row in store.statements(conversation.id):
+                            if row.hidden:
+                                continue  # by what was ruled about its room it does not count
                             held.setdefault(row.id, row)
             except sqlite3.Error as error:
                 raise DamagedFile(

@@ -44,6 +44,7 @@ from dhtchat.limits import (
     CONTROL_SEND_WAIT_S_MAX,
     CONTROL_SENDS_MAX,
     EMOJI_BYTES_MAX,
+    REASON_BYTES_MAX,
 )
 from dhtchat.parameters import NetworkParameters
 
@@ -91,6 +92,11 @@ Performed = (
     | intents.ListNames
     | intents.WhoIs
     | intents.ChangeTopic
+    | intents.Grant
+    | intents.Remove
+    | intents.ChangeMode
+    | intents.MoveHand
+    | intents.ShowHands
     | intents.ShowHistory
     | intents.Search
     | intents.ReplyTo
@@ -101,6 +107,7 @@ Performed = (
     | intents.SetAway
     | intents.Ignore
     | intents.Mute
+    | intents.Notify
     | intents.ShowHelp
     | intents.ShowStatus
     | intents.Quit
@@ -134,6 +141,8 @@ def decode_request(line: bytes) -> Request:
     match request.do:
         case intents.SetAway(str() as text):
             _check_bytes(text, AWAY_BYTES_MAX)
+        case intents.Remove(why=text):
+            _check_bytes(text, REASON_BYTES_MAX)
         case intents.ReactTo(emoji=text):
             _check_bytes(text, EMOJI_BYTES_MAX)
     return request

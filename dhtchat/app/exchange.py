@@ -12,19 +12,24 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple, cast
 
 from dhtchat.app.core import Core
+from dhtchat.app.moderation import Moderation, Parked
 from dhtchat.app.people import People, Standing
 from dhtchat.app.talks import Talk, Talks
 from dhtchat.chat.delivery import Outbox, Receipt, State, StatusChange
 from dhtchat.chat.events import StatusChanged
 from dhtchat.chat.operations import Outcome
+from dhtchat.chat.room_graph import Verdict
 from dhtchat.chat.sync import cut_vector
 from dhtchat.chat.timeline import Fate, Shown
 from dhtchat.errors import LinkLost, MalformedRecord, RemoteMisbehaved
 from dhtchat.history.store import (
+    HIDDEN_LATER,
+    HIDDEN_UNSEEN,
     StoredStatement,
     Write,
     erase,
     fill_place,
+    hide,
     keep_mailed,
     keep_reader,
     keep_receipt,
@@ -33,7 +38,7 @@ from dhtchat.history.store import (
     mark_shown,
 )
 from dhtchat.ids import KEY_BYTES, DeviceId, MessageId, PeerId
-from dhtchat.limits import CATCH_UP_SHOWN, OUTBOX_ENTRIES_MAX, VERIFY_BATCH
+from dhtchat.limits import CATCH_UP_SHOWN, JUDGED_AGAIN_MAX, OUTBOX_ENTRIES_MAX, VERIFY_BATCH
 from dhtchat.peer.link import Link
 from dhtchat.peer.messages import Committed, DeviceCounter, Have, Lines, Tell
 from dhtchat.peer.pool import LinkPool
@@ -49,6 +54,7 @@ from dhtchat.records.message import (
     direct_conversation,
     kind_of,
     open_statement,
+    peek_message,
     peek_message_id,
     sign_statement,
     target_of,
@@ -79,6 +85,7 @@ class Exchange:
         talks: Talks,
         pool: LinkPool,
         *,
+        moderation: Moderation,
         may_share: Callable[[Talk, PeerId], Awaitable[bool]],
         on_shown: Callable[[Talk, Turn], None],
     ) -> None:
@@ -86,6 +93,7 @@ class Exchange:
         self._people = people
         self._talks = talks
         self._pool = pool
+        self._moderation = moderation
         self._may_share = may_share
         self._on_shown = on_shown
         self.outbox = Outbox(core.me.device)
@@ -131,6 +139,7 @@ class Exchange:
             sent_at_ms=core.wall_ms(),
             content=content,
             passes_over=talk.timeline.next_passes_over(me.device, taken_back),
+            heads=self._moderation.heads(talk),
         )
         statement = sign_statement(message, me.device_key, me.author, core.parameters.network_id)
         offered = talk.timeline.offer(statement, core.now_s())
@@ -284,6 +293,10 @@ class Exchange:
         """Wait until somebody has turned out to have nothing that we lack."""
         return await self._comparisons.setdefault(talk.id, asyncio.Event()).wait()
 
+    def forget(self, talk: Talk) -> None:
+        """We left: should we come back, others are to be heard anew."""
+        self._comparisons.pop(talk.id, None)
+
     def _may_be_ours(self, conversation: bytes, told_by: PeerId) -> bool:
         """Whether a talk that we know nothing of concerns us: its first line came while we were away."""
         me = self._core.me.peer
@@ -294,6 +307,7 @@ class Exchange:
         ask for what lacks."""
         vector = cut_vector(talk.timeline.vector(), self._core.runtime.random.randbytes(KEY_BYTES))
         await self._core.journal.flush()
+        self._moderation.tell_heads(link, talk)
         devices = [DeviceCounter(device, upto, talk.timeline.told_floor_of(device)) for device, upto in vector.items()]
         lines = ask and talk.catch_up.ask(link, self._core.now_s())
         if not link.send_soon(Have(talk.id, devices, answer, lines)):
@@ -413,10 +427,61 @@ class Exchange:
     def _show(self, talk: Talk, shown: tuple[Shown, ...], *, delayed: bool, quiet: bool = False) -> None:
         """Mark as shown in the same commit, then show: a crash in between leaves a line to `/history`, never twice."""
         for item in shown:
-            self._core.journal.write(mark_shown(item.statement.id, item.depth))
-            outcome, text = self._apply(talk, item.statement)
-            turn = Turn(item, delayed, self._verified(item), outcome, text, quiet)
-            self._core.journal.after(lambda turn=turn: self._on_shown(talk, turn))  # type: ignore[misc]
+            match self._moderation.verdict(talk, item.statement):
+                case Verdict.UNKNOWN:
+                    self._moderation.park(talk, Parked(item, delayed, quiet))
+                case Verdict.VOID:
+                    self.statistics["void"] += 1
+                    self._core.journal.write(
+                        mark_shown(item.statement.id, item.depth), hide(item.statement.id, HIDDEN_UNSEEN)
+                    )
+                case Verdict.SHOWN:
+                    self._core.journal.write(mark_shown(item.statement.id, item.depth))
+                    self._present(talk, item, delayed=delayed, quiet=quiet)
+
+    def _present(self, talk: Talk, item: Shown, *, delayed: bool, quiet: bool) -> None:
+        outcome, text = self._apply(talk, item.statement)
+        turn = Turn(item, delayed, self._verified(item), outcome, text, quiet)
+        self._core.journal.after(lambda: self._on_shown(talk, turn))
+
+    async def judge_again(self, talk: Talk, shown_too: bool) -> None:
+        """What was ruled about a room has changed: what waited for that may be shown now; `shown_too`: of the last lines some
+        may not count any more, and are left out of the history, or count after all."""
+        self.show_parked(talk)
+        if not shown_too:
+            return
+        await self._core.journal.flush()
+        rows = await self._core.journal.read(self._core.store.last_judged, talk.id, JUDGED_AGAIN_MAX)
+        for row in rows:
+            with contextlib.suppress(MalformedRecord):
+                message = peek_message(row.raw)
+                verdict = self._moderation.verdict_on(
+                    talk, row.author, row.device, row.counter, message.heads, message.content
+                )
+                if verdict is Verdict.VOID and not row.hidden:
+                    self._core.journal.write(hide(row.id, HIDDEN_LATER))
+                    talk.operations.take_back(MessageId(row.id), PeerId(row.author), message.content)
+                elif verdict is Verdict.SHOWN and row.hidden:
+                    self._core.journal.write(hide(row.id, 0))
+                    self._bring_out(talk, row)
+
+    def show_parked(self, talk: Talk) -> None:
+        """What waits for what it names, and now need not."""
+        for parked in self._moderation.take_parked(talk):
+            self._show(talk, (parked.item,), delayed=parked.delayed, quiet=parked.quiet)
+
+    @property
+    def parked_most(self) -> int:
+        """Messages of one room, at most, that wait for what they name."""
+        return self._moderation.parked_most
+
+    def _bring_out(self, talk: Talk, row: StoredStatement) -> None:
+        """It counts after all."""
+        for _, statement in self._talks.opened_lines(talk, [row]):
+            if row.hidden == HIDDEN_UNSEEN:
+                self._present(talk, Shown(statement, row.depth), delayed=True, quiet=False)
+            else:
+                self._apply(talk, statement)
 
     def _apply(self, talk: Talk, statement: Statement) -> tuple[Outcome, str]:
         """What a statement means for the lines of its talk, on disk in the commit that shows it; and the text that holds."""

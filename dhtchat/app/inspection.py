@@ -26,6 +26,10 @@ class Sizes(NamedTuple):
     mail: int
     """Entries of mailboxes that it holds for others."""
     mail_bytes: int
+    rulings: int
+    """Of one room, at most."""
+    parked: int
+    """Messages of one room, at most, that wait for rulings."""
 
 
 class Inspection:
@@ -74,6 +78,17 @@ class Inspection:
         """Who is in its rooms as far as it knows, itself included."""
         return {joined.room.name: {*joined.room.people(), self.peer} for joined in self._rooms.joined()}
 
+    def roles(self) -> dict[str, tuple[list[bytes], dict[PeerId, str]]]:
+        """Of its rooms: the newest rulings, and what each is of whom a ruling speaks, the owner included."""
+        found = {}
+        for joined in self._rooms.joined():
+            graph = joined.room.graph
+            roles: dict[PeerId, str] = {
+                peer: graph.now.role(peer) for peer in sorted({*graph.now.people, graph.now.owner})
+            }
+            found[joined.room.name] = graph.heads, roles
+        return found
+
     def receipts(self) -> dict[bytes, set[bytes]]:
         """Per statement on its disk, the keys of the people who said that they have it on theirs."""
         return self._core.store.receipts(row.id for row in self.statements())
@@ -100,4 +115,6 @@ class Inspection:
             held=max((talk.timeline.waiting for talk in self._talks), default=0),
             mail=self.storage.mail_held[0],
             mail_bytes=self.storage.mail_held[1],
+            rulings=max((len(joined.room.graph) for joined in self._rooms.joined()), default=0),
+            parked=self._exchange.parked_most,
         )

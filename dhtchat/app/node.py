@@ -18,6 +18,7 @@ from dhtchat.app.journal import Journal
 from dhtchat.app.lines import Lines
 from dhtchat.app.links import LinkKeeper
 from dhtchat.app.mail import PostOffice
+from dhtchat.app.moderation import Moderation
 from dhtchat.app.paths import DeviceFolder, claim_device_folder, remember_login, write_private
 from dhtchat.app.people import People, Person, Standing
 from dhtchat.app.retention import Retention
@@ -56,6 +57,7 @@ from dhtchat.chat.noticing import NAMED_LEVELS, Level, in_words
 from dhtchat.chat.operations import Outcome
 from dhtchat.chat.pacing import Pacer
 from dhtchat.chat.presence import Attendance, PresenceChange
+from dhtchat.chat.room_graph import Right
 from dhtchat.crypto.certificates import TlsIdentity
 from dhtchat.crypto.identity import SigningKey
 from dhtchat.dht.node import DhtNode
@@ -72,6 +74,7 @@ from dhtchat.errors import (
     NoSuchAccount,
     NoSuchRoom,
     NoSuchUser,
+    NotAllowed,
     RemoteMisbehaved,
     TooLong,
 )
@@ -104,14 +107,16 @@ from dhtchat.limits import (
 from dhtchat.peer.link import Link
 from dhtchat.peer.messages import Announce, Committed, Have, PeerMessage, Tell
 from dhtchat.peer.messages import Lines as LinesMessage
+from dhtchat.peer.messages import Rulings as RulingsMessage
 from dhtchat.peer.pool import LinkPool
 from dhtchat.records.acceptance import judge
 from dhtchat.records.envelope import Signed
 from dhtchat.records.kinds import SoftRecord, open_record
 from dhtchat.records.listing import USERS, UserListing
 from dhtchat.records.membership import Membership
-from dhtchat.records.message import Content, Read, Say, SetTopic
+from dhtchat.records.message import Content, Hand, Read, Say, SetTopic
 from dhtchat.records.presence import Address, Presence
+from dhtchat.records.ruling import RuleTopic
 from dhtchat.records.tree import names_between
 from dhtchat.runtime import Runtime
 from dhtchat.timestamps import rfc3339
@@ -248,11 +253,23 @@ class ChatNode:
         )
         self._retention = Retention(self._core, self._talks, settings)
         self._rooms = Rooms(self._core, self._people, self._talks, self._pool)
+        self._moderation = Moderation(
+            self._core,
+            self._people,
+            self._rooms,
+            neighbours=self._neighbours,
+            links_of=self._pool.links_of,
+            may_share=self._may_share,
+            judge_again=lambda talk, shown_too: self._exchange.judge_again(talk, shown_too),
+            leave=self._leave_room,
+        )
+        self._rooms.on_roster = self._moderation.on_roster
         self._exchange = Exchange(
             self._core,
             self._people,
             self._talks,
             self._pool,
+            moderation=self._moderation,
             may_share=self._may_share,
             on_shown=self._on_shown,
         )
@@ -592,7 +609,10 @@ class ChatNode:
             # One side compares rooms. A private talk both do: the other side may not know of it, being new or having lost
             # its history.
             compares = link.dialled or talk.direct
-            if own_device or (compares and await self._shares_already(talk, link)):
+            shares = own_device or await self._shares_already(talk, link)
+            if shares and not talk.direct:
+                self._moderation.tell_heads(link, talk, answer=True)
+            if own_device or (compares and shares):
                 await self._exchange.send_have(link, talk, answer=True)
 
     async def _shares_already(self, talk: Talk, link: Link) -> bool:
@@ -607,6 +627,7 @@ class ChatNode:
             self._attendance.link_down(link.author.who, self._core.now_s(), self._core.wall_s(), on_purpose=on_purpose)
         )
         self._keeper.poke()
+        self._moderation.link_down(link)
         with contextlib.suppress(DamagedFile):
             await self._exchange.link_down(link)
 
@@ -629,6 +650,8 @@ class ChatNode:
                 await self._exchange.on_lines(link, message)
             case Announce():
                 await self._on_announce(link, message)
+            case RulingsMessage():
+                await self._moderation.on_rulings(link, message)
 
     async def _on_announce(self, link: Link, message: Announce) -> None:
         """A neighbour tells of itself; of others it may say nothing."""
@@ -675,6 +698,10 @@ class ChatNode:
                     topic = clean_topic(joined.room.topic)
                     self._core.emit(TopicChanged(room=joined.room.name, user=by, by=by, topic=topic))
                     self._rooms.relist(joined)
+            case Hand(up=up):
+                joined = self._rooms.get(talk.id)
+                if joined is not None and joined.room.take_hand(statement, turn.item.depth):
+                    self._core.emit(self._moderation.hand_event(joined, statement, up=up))
             case Read():
                 read = self._lines.on_read(talk, turn)
                 if read is not None:
@@ -804,7 +831,19 @@ class ChatNode:
             case intents.WhoIs(name):
                 await self._who_is(name)
             case intents.ChangeTopic(text, room):
-                self._change_topic(self._room_meant(room), text)
+                await self._change_topic(self._room_meant(room), text)
+            case intents.Grant(name, given, room):
+                joined = self._room_meant(room)
+                await self._moderation.grant(joined, await self._people.find(name, contact=True), given)
+            case intents.Remove(name, taken, why, room):
+                joined = self._room_meant(room)
+                await self._moderation.remove(joined, await self._people.find(name, contact=True), taken, why)
+            case intents.ChangeMode(moderated, room):
+                await self._moderation.set_mode(self._room_meant(room), moderated)
+            case intents.MoveHand(room):
+                await self._move_hand(self._room_meant(room))
+            case intents.ShowHands(is_open, room):
+                await self._moderation.show_hands(self._room_meant(room), is_open)
             case intents.ShowHistory(count, target):
                 talk = await self._talk_meant(target)
                 self._core.emit(History(target=talk.name, messages=await self._lines.history(talk, count)))
@@ -859,6 +898,9 @@ class ChatNode:
 
     async def _speak(self, talk: Talk, content: Content) -> str:
         """At the pace that others grant; the id of what was said. Raises `NoSuchRoom` in a room that was left."""
+        joined = None if talk.direct else self._rooms.get(talk.id)
+        if joined is not None:
+            self._moderation.require(joined, content)
         wait_s = self._pacer.take(self._core.now_s())
         if wait_s:
             await asyncio.sleep(wait_s)
@@ -926,18 +968,21 @@ class ChatNode:
         self._set_target(name)
         if already:
             if topic and topic != joined.room.topic:
-                self._change_topic(joined, topic)
+                await self._change_topic(joined, topic)
             return
+        self._moderation.arrive(joined)
+        self._exchange.show_parked(joined.talk)
         await self._take_stored_topic(joined)
         self._keeper.poke()
         await self._greet_members(joined)
         await self._first_comparison(joined)
+        await self._moderation.welcome(joined)
         if joined.room.topic and not topic:
             text = clean_topic(joined.room.topic)
             self._core.emit(TopicChanged(room=name, user=joined.room.topic_by, by=None, topic=text))
-        if topic and (created or topic != joined.room.topic):
-            self._exchange.say(joined.talk, SetTopic(topic), joined.room.people())
         await self._rooms.upkeep()
+        if topic and (created or topic != joined.room.topic):
+            await self._change_topic(joined, topic)
 
     async def _first_comparison(self, joined: JoinedRoom) -> None:
         """Hear what was said before we came, or our first line would stand before all of it; but not for ever."""
@@ -959,14 +1004,19 @@ class ChatNode:
         for link in self._neighbours(joined.talk):
             if record is not None:
                 link.send_soon(Announce([record.raw]))
+            self._moderation.tell_heads(link, joined.talk, answer=True)
             with contextlib.suppress(NetworkTrouble):
                 await self._exchange.send_have(link, joined.talk, answer=True)
 
     async def _part(self, room: str | None) -> None:
-        joined = self._room_meant(room)
+        await self._leave_room(self._room_meant(room))
+
+    async def _leave_room(self, joined: JoinedRoom) -> None:
         neighbours = self._neighbours(joined.talk)
         record = self._dht.make(f"member:{joined.room.name}", gone=True)
         await self._rooms.part(joined.room.name)
+        self._moderation.left(joined)
+        self._exchange.forget(joined.talk)
         for link in neighbours:
             if record is not None:
                 link.send_soon(Announce([record.raw]))
@@ -1040,13 +1090,15 @@ class ChatNode:
         core = self._core
         online = self._attendance.online(core.now_s()) | {core.me.peer: core.me.name}
         people = joined.room.people() | {core.me.peer: core.me.name}
+        now, hands = joined.room.graph.now, joined.room.hands()
         if self._directory_split:
             online = people | online  # a membership dies with its device, and the directory is not read for this
         members = [
             MemberEntry(
                 name=self._people.shown(name, peer),
-                role="owner" if peer == joined.room.owner else "speaker",
+                role=now.role(peer),
                 online=peer in online,
+                hand=peer in hands,
             )
             for peer, name in people.items()
         ]
@@ -1076,13 +1128,22 @@ class ChatNode:
             )
         )
 
-    def _change_topic(self, joined: JoinedRoom, text: str | None) -> None:
+    async def _move_hand(self, joined: JoinedRoom) -> None:
+        me = self._core.me.peer
+        if joined.room.graph.now.may(me, Right.SPEAK):
+            raise NotAllowed(f"you have the floor in {joined.room.name}", hint="Just say it.")
+        await self._speak(joined.talk, Hand(me not in joined.room.hands()))
+
+    async def _change_topic(self, joined: JoinedRoom, text: str | None) -> None:
         if text is None:
             room = joined.room
             self._core.emit(TopicChanged(room=room.name, user=room.topic_by, by=None, topic=clean_topic(room.topic)))
             return
         _check_topic(text)
-        self._exchange.say(joined.talk, SetTopic(text), joined.room.people())
+        if len(joined.room.graph):
+            await self._moderation.rule(joined, RuleTopic(text))
+        else:
+            self._exchange.say(joined.talk, SetTopic(text), joined.room.people())
 
     def _show_status(self) -> None:
         self._core.emit(

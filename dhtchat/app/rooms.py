@@ -1,7 +1,9 @@
 """Rooms on the network: find or create, membership kept fresh, rosters read, directory listings."""
 
 import asyncio
+import contextlib
 from collections import Counter
+from collections.abc import Callable
 from typing import NamedTuple
 
 from dhtchat.app.core import Core
@@ -11,9 +13,10 @@ from dhtchat.chat.events import Joined, Parted, RoomEntry
 from dhtchat.chat.markup import clean
 from dhtchat.chat.room import MemberChange, Room
 from dhtchat.dht.announcer import MakeRecord
-from dhtchat.errors import NetworkTrouble, NoSuchRoom, TooFewAnswered
+from dhtchat.errors import NetworkTrouble, NoSuchRoom, RemoteMisbehaved, TooFewAnswered
 from dhtchat.ids import PeerDevice, PeerId, RoomId
 from dhtchat.limits import (
+    HANDS_MAX,
     LISTED_ROOMS_MAX,
     LISTINGS_READ_MAX,
     LOOKUPS_AT_ONCE,
@@ -22,6 +25,7 @@ from dhtchat.limits import (
     NAMES_TRIED_PER_ROOM,
     PEOPLE_POLL_PER_ENTRY_S,
     PEOPLE_POLL_S,
+    VERIFY_BATCH,
 )
 from dhtchat.peer.pool import LinkPool
 from dhtchat.records.envelope import Signed
@@ -29,6 +33,7 @@ from dhtchat.records.kinds import SoftRecord
 from dhtchat.records.listing import ROOMS, RoomListing
 from dhtchat.records.membership import Membership, members_of
 from dhtchat.records.room import RoomGenesis, create_room, room_key
+from dhtchat.records.ruling import open_ruling
 from dhtchat.records.tree import item_by_owner, names_between
 
 _ALONE_HINT = "Enter it again when somebody is reachable, or start a node with 'dhtchat bootstrap'."
@@ -58,6 +63,8 @@ class Rooms:
         """How many entries there are in those of our rooms that are too large to be read whole."""
         self._known_genesis: dict[RoomId, str] = {}
         """Rooms whose genesis was checked against the votes, by name."""
+        self.on_roster: Callable[[JoinedRoom], None] = lambda joined: None
+        """Told when somebody came or went."""
 
     # --- those we are in ---
 
@@ -78,6 +85,7 @@ class Rooms:
         genesis, created = await self._find_or_create(name)
         room = Room(genesis)
         talk = await self._talks.open_room(room.id, name)
+        await self._restore(room, talk)
         if (meanwhile := self._joined.get(room.id)) is not None:  # asked for on two faces at once
             return meanwhile, False
         joined = self._joined[room.id] = JoinedRoom(room, talk)
@@ -87,6 +95,18 @@ class Rooms:
         self._core.emit(Joined(room=name, user=self._core.me.name))
         await self.read_members(joined, quietly=True)
         return joined, created
+
+    async def _restore(self, room: Room, talk: Talk) -> None:
+        """What our disk knows of what was ruled, and of raised hands."""
+        store, journal = self._core.store, self._core.journal
+        for number, raw in enumerate(await journal.read(store.rulings, room.id), start=1):
+            with contextlib.suppress(RemoteMisbehaved):  # damaged on the disk: others still have it
+                room.graph.offer(open_ruling(raw, room.id, self._core.parameters.network_id))
+            if number % VERIFY_BATCH == 0:
+                await asyncio.sleep(0)
+        rows = await journal.read(store.last_hands, room.id, HANDS_MAX)
+        for row, statement in self._talks.opened_lines(talk, rows):
+            room.take_hand(statement, row.depth)
 
     async def exists(self, name: str) -> bool:
         """Whether anybody has made a room of that name. Raises `NetworkTrouble` where nobody can be sure."""
@@ -188,6 +208,8 @@ class Rooms:
             await self._people.check(change.name, change.peer)
             kind = Joined if change.joined else Parted
             self._core.emit(kind(room=joined.room.name, user=self._people.shown(change.name, change.peer)))
+        if changes:
+            self.on_roster(joined)
 
     async def is_member(self, joined: JoinedRoom, peer: PeerId) -> bool:
         """Asks the replicas once more, at most every few seconds, before it says no."""
@@ -227,7 +249,17 @@ class Rooms:
             ttl_s = core.parameters.presence_ttl_s
             members = self._count(room)
             return core.sign_own(
-                RoomListing(room.name, room.id, room.topic, members, sequence, issued_at_s, ttl_s, gone)
+                RoomListing(
+                    room.name,
+                    room.id,
+                    room.topic,
+                    members,
+                    sequence,
+                    issued_at_s,
+                    ttl_s,
+                    gone,
+                    "m" if room.graph.now.moderated else "",
+                )
             )
 
         return make
@@ -286,7 +318,13 @@ class Rooms:
         joined = self.get(room_id)
         if joined is not None:
             room = joined.room
-            return RoomEntry(name=room.name, topic=clean_topic(room.topic), members=self._count(room), joined=True)
+            return RoomEntry(
+                name=room.name,
+                topic=clean_topic(room.topic),
+                members=self._count(room),
+                mode=_shown_mode("m" if room.graph.now.moderated else ""),
+                joined=True,
+            )
         named = Counter(listing.body.name for listing in listings)
         name = self._known_genesis.get(room_id)
         if name is None:
@@ -309,8 +347,14 @@ class Rooms:
         topics = Counter(body.topic for body in believed)
         newest = {body.topic: body.sequence for body in sorted(believed, key=lambda body: body.sequence)}
         topic = max(topics, key=lambda text: (topics[text], newest[text]), default="")
+        modes = Counter(body.mode for body in believed)
+        mode = max(modes, key=lambda each: (modes[each], each), default="")
         count = len(present) if members.complete else members.estimate
-        return RoomEntry(name=name, topic=clean_topic(topic), members=count)
+        return RoomEntry(name=name, topic=clean_topic(topic), members=count, mode=_shown_mode(mode))
+
+
+def _shown_mode(mode: str) -> str:
+    return f"+{mode}" if mode else ""
 
 
 def _worth_checking(listings: dict[RoomId, list[Signed[RoomListing]]]) -> list[RoomId]:

@@ -150,7 +150,7 @@ class Talks:
             )
             if place.kind == LOST:
                 timeline.lose(device, place.counter)
-            elif place.kind in ("say", GONE) and place.shown:
+            elif place.kind in ("say", GONE) and place.shown and not place.hidden:
                 talk.operations.restore_line(statement_id, PeerId(place.author))
         for row in loaded.operations:
             try:  # checked when it came; a damaged signature is found when it is sent on

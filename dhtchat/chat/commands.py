@@ -9,32 +9,37 @@ from collections.abc import Callable
 from typing import Final, Literal, NamedTuple, cast
 
 from dhtchat.chat.intents import (
+    ChangeMode,
     ChangeTopic,
     DeleteLine,
     EditLine,
+    Grant,
     Ignore,
     Intent,
     JoinRoom,
     ListNames,
     ListRooms,
     ListUsers,
+    MoveHand,
     Mute,
     Notify,
     OpenQuery,
     PartRoom,
     Quit,
     ReactTo,
+    Remove,
     ReplyTo,
     SayTo,
     Search,
     SetAway,
+    ShowHands,
     ShowHelp,
     ShowHistory,
     ShowStatus,
     SwitchTo,
     WhoIs,
 )
-from dhtchat.chat.markup import clean
+from dhtchat.chat.markup import beginning
 from dhtchat.chat.noticing import NAMED_LEVELS
 from dhtchat.errors import BadCommand, TooLong
 from dhtchat.limits import (
@@ -43,6 +48,8 @@ from dhtchat.limits import (
     EMOJI_BYTES_MAX,
     EMOJI_CHARACTERS_MAX,
     HISTORY_LINES_MAX,
+    REASON_BYTES_MAX,
+    REASON_CHARACTERS_MAX,
     TEXT_BYTES_MAX,
     TEXT_CHARACTERS_MAX,
     TOPIC_BYTES_MAX,
@@ -169,8 +176,7 @@ def _within(text: str, kind: str, characters_max: int, bytes_max: int) -> str:
 
 def _echo(text: str) -> str:
     """What somebody typed, short and harmless enough to be repeated in an error."""
-    shown = clean(text[:_ECHO_CHARACTERS_MAX], single_line=True)
-    return shown + "..." if len(text) > _ECHO_CHARACTERS_MAX else shown
+    return beginning(text, _ECHO_CHARACTERS_MAX)
 
 
 # --- the commands -----------------------------------------------------------------------------------------------------
@@ -192,6 +198,37 @@ def _users(arguments: _Arguments) -> Intent:
 
 def _topic(arguments: _Arguments) -> str | None:
     return arguments.optional_phrase("topic", characters_max=TOPIC_CHARACTERS_MAX, bytes_max=TOPIC_BYTES_MAX)
+
+
+def _grant(given: Literal["op", "voice", "unban", "owner"]) -> "Callable[[_Arguments], Intent]":
+    return lambda arguments: Grant(arguments.word("a name"), given)
+
+
+def _remove(taken: Literal["deop", "devoice", "kick", "ban"]) -> "Callable[[_Arguments], Intent]":
+    def build(arguments: _Arguments) -> Intent:
+        name = arguments.word("a name")
+        if taken not in ("kick", "ban"):
+            return Remove(name, taken)
+        why = arguments.optional_phrase("reason", characters_max=REASON_CHARACTERS_MAX, bytes_max=REASON_BYTES_MAX)
+        return Remove(name, taken, why or "")
+
+    return build
+
+
+def _mode(arguments: _Arguments) -> Intent:
+    mode = arguments.optional_word()
+    if mode in (None, "+m", "-m"):
+        return ChangeMode(None if mode is None else mode == "+m")
+    if mode in ("+i", "-i"):
+        raise arguments.wrong("no room is by invitation only yet")
+    raise arguments.wrong(f"{_echo(str(mode))!r} is no mode that a room can have")
+
+
+def _hands(arguments: _Arguments) -> Intent:
+    word = arguments.optional_word()
+    if word in (None, "open", "close"):
+        return ShowHands(None if word is None else word == "open")
+    raise arguments.wrong(f"/hands does not take {_echo(str(word))!r}")
 
 
 def _history(arguments: _Arguments) -> Intent:
@@ -314,6 +351,21 @@ COMMANDS: Final = (
         lambda a: DeleteLine(a.word(f"{_LINE} of yours")),
     ),
     Command("react", "/react ID emoji", "react to a line, or take the same reaction back", _react),
+    Command(
+        "kick", "/kick NAME [why]", "throw somebody out; back again they listen until given the floor", _remove("kick")
+    ),
+    Command("ban", "/ban NAME [why]", "throw somebody out for good", _remove("ban")),
+    Command("unban", "/unban NAME", "let somebody in again who was banned", _grant("unban")),
+    Command("op", "/op NAME", "make somebody a moderator of the room", _grant("op")),
+    Command("deop", "/deop NAME", "make a moderator a member like others", _remove("deop")),
+    Command("voice", "/voice NAME", "give somebody the floor", _grant("voice")),
+    Command("devoice", "/devoice NAME", "take the floor from somebody: they listen", _remove("devoice")),
+    Command("mode", "/mode [+m|-m]", "let only those speak who have the floor, or everybody; or show it", _mode),
+    Command("hand", "/hand", "ask for the floor by raising a hand, or lower it again", lambda a: MoveHand()),
+    Command("hands", "/hands [open|close]", "list the raised hands, or let nobody raise one any more", _hands),
+    Command(
+        "handover", "/handover NAME", "make somebody else the owner of the room; you stay a moderator", _grant("owner")
+    ),
 )
 
 _BY_NAME: Final = {name: command for command in COMMANDS for name in (command.name, *command.aliases)}

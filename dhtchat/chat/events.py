@@ -136,7 +136,7 @@ class Rooms(Event, frozen=True, kw_only=True, tag="rooms"):
 
 class MemberEntry(msgspec.Struct, frozen=True, kw_only=True):
     name: str
-    role: Literal["owner", "moderator", "speaker", "listener"]
+    role: "Role"
     online: bool
     hand: bool = False
 
@@ -176,6 +176,56 @@ class TopicChanged(Event, frozen=True, kw_only=True, tag="topic"):
     user: str | None
     by: str | None
     topic: str
+
+
+Role = Literal["owner", "moderator", "speaker", "listener"]
+
+
+class RoleChanged(Event, frozen=True, kw_only=True, tag="role"):
+    """Somebody is something else in a room now. `by` None: what made it so does not count, or it is shown on coming in."""
+
+    room: str
+    user: str
+    by: str | None
+    role: Role
+    banned: bool = False
+
+
+class Kicked(Event, frozen=True, kw_only=True, tag="kicked"):
+    """Somebody was thrown out of a room. They may come back to listen, but who is `banned` may not."""
+
+    room: str
+    user: str
+    by: str | None
+    reason: str
+    banned: bool = False
+
+
+class ModeChanged(Event, frozen=True, kw_only=True, tag="mode"):
+    """`+m`: only those speak who were given the floor. `by` None: shown on request or on coming in."""
+
+    room: str
+    user: str | None
+    by: str | None
+    mode: Literal["+m", "-m"]
+
+
+class HandMoved(Event, frozen=True, kw_only=True, tag="hand"):
+    """A listener asks for the floor, or no longer does."""
+
+    room: str
+    user: str
+    by: str | None
+    up: bool
+
+
+class Hands(Event, frozen=True, kw_only=True, tag="hands"):
+    """Who asks for the floor, the first first. `open`: whether others may ask as well; `by`: who changed that just now."""
+
+    room: str
+    hands: list[str]
+    open: bool
+    by: str | None = None
 
 
 class TargetChanged(Event, frozen=True, kw_only=True, tag="target"):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from dhtchat.limits import AWAY_CHARACTERS_MAX, EMOJI_CHARACTERS_MAX, HISTORY_LINES_MAX
+from dhtchat.limits import AWAY_CHARACTERS_MAX, EMOJI_CHARACTERS_MAX, HISTORY_LINES_MAX, REASON_CHARACTERS_MAX
 
 
 class Intent(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
@@ -64,6 +64,43 @@ class ChangeTopic(Intent, frozen=True):
     """`text` None: show the topic. `room` None: the current one."""
 
     text: str | None = None
+    room: str | None = None
+
+
+class Grant(Intent, frozen=True):
+    """Give somebody something in a room: `op`, `voice`, `unban`, or with `owner` the room itself. `room` None: the current one."""
+
+    name: str
+    given: Literal["op", "voice", "unban", "owner"]
+    room: str | None = None
+
+
+class Remove(Intent, frozen=True):
+    """Take something from somebody in a room."""
+
+    name: str
+    taken: Literal["deop", "devoice", "kick", "ban"]
+    why: Annotated[str, Meta(max_length=REASON_CHARACTERS_MAX)] = ""
+    room: str | None = None
+
+
+class ChangeMode(Intent, frozen=True):
+    """Let only those speak who were given the floor, or everybody. `moderated` None: show the mode."""
+
+    moderated: bool | None = None
+    room: str | None = None
+
+
+class MoveHand(Intent, frozen=True):
+    """Raise a hand, or lower it when it is up."""
+
+    room: str | None = None
+
+
+class ShowHands(Intent, frozen=True):
+    """List the raised hands, or with `open` open or close the queue."""
+
+    open: bool | None = None
     room: str | None = None
 
 

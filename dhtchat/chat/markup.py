@@ -68,6 +68,15 @@ def clean(text: str, *, single_line: bool = False) -> str:
     return text or UNPRINTABLE
 
 
+def beginning(text: str, characters_max: int) -> str:
+    """The first so many characters of a text on one line, cleaned, and three dots when there are more."""
+    whole = clean(text, single_line=True)
+    if len(whole) <= characters_max:
+        return whole
+    # Cleaned again: the cut may have gone through an emoji and left a joiner that joins nothing.
+    return f"{clean(whole[:characters_max]).rstrip()}..."
+
+
 def _thin_out_marks(text: str) -> str:
     """At most COMBINING_MARKS_MAX marks on a base, and a variation selector only directly behind one."""
     kept: list[str] = []

@@ -111,6 +111,21 @@ class Operations:
         line = self._lines.get(line_id)
         return line is not None and line.reactions.get((emoji, author), (0, b"", False))[2]
 
+    def take_back(self, statement_id: MessageId, author: PeerId, content: Content) -> None:
+        """What was taken does not count any more, by what was ruled about its room. An edit before it counts again only when
+        all are taken anew."""
+        match content:
+            case Say():
+                self.forget(statement_id)
+            case Edit(target=target):
+                line = self._lines.get(MessageId(target))
+                if line is not None and line.edits.get(author, (0, b""))[1] == statement_id:
+                    del line.edits[author]
+            case React(target=target, emoji=emoji):
+                line = self._lines.get(MessageId(target))
+                if line is not None and line.reactions.get((emoji, author), (0, b"", False))[1] == statement_id:
+                    del line.reactions[emoji, author]
+
     def forget(self, line_id: MessageId) -> None:
         """It is no longer kept here."""
         self._lines.pop(line_id, None)

@@ -1,15 +1,16 @@
-"""One room as a member sees it: who is in it, what it is called, what its topic is. No I/O, no clock."""
+"""One room as a member sees it: who is in it and as what, what it is called, what its topic is. No I/O, no clock."""
 
 import functools
 from collections.abc import Container, Iterable
 from typing import NamedTuple
 
 from dhtchat.chat.entries import DeviceEntries
-from dhtchat.ids import DeviceId, PeerDevice, PeerId, RoomId, labelled_hash
-from dhtchat.limits import LISTERS_PER_ROOM, MEMBERS_MAX
+from dhtchat.chat.room_graph import NOBODY, Right, RoomGraph
+from dhtchat.ids import DeviceId, MessageId, PeerDevice, PeerId, RoomId, labelled_hash
+from dhtchat.limits import CLOCK_SKEW_S, HANDS_MAX, LISTERS_PER_ROOM, MEMBERS_MAX
 from dhtchat.records.envelope import Signed
 from dhtchat.records.membership import Membership
-from dhtchat.records.message import SetTopic, Statement
+from dhtchat.records.message import Content, Edit, Hand, React, Say, SetTopic, Statement
 from dhtchat.records.room import RoomGenesis, room_id_of
 
 
@@ -21,16 +22,27 @@ class MemberChange(NamedTuple):
     joined: bool
 
 
+class _Hand(NamedTuple):
+    """The last that somebody said about their hand."""
+
+    order: tuple[int, MessageId]
+    up: bool
+    heads: tuple[bytes, ...]
+    name: str
+
+
 class Room:
-    """State of a room that this device is in."""
+    """State of a room that this device is in. Who is banned is not in it, whatever their records say."""
 
     def __init__(self, genesis: Signed[RoomGenesis]) -> None:
         self.genesis = genesis
         self.id: RoomId = room_id_of(genesis)
         self.name = genesis.body.name
-        self.owner = PeerId(genesis.key)
-        self.topic = ""
-        self.topic_by: str | None = None
+        self.graph = RoomGraph(PeerId(genesis.key))
+        self.said_topic = ""
+        """By a message, of which none counts once there are rulings."""
+        self._said_topic_by: str | None = None
+        self._hands: dict[PeerId, _Hand] = {}
         self._topic_order: tuple[int, bytes] = (0, b"")
         self._members: DeviceEntries[Membership] = DeviceEntries()
 
@@ -62,11 +74,22 @@ class Room:
         came = [MemberChange(peer, name, joined=True) for peer, name in after.items() if peer not in before]
         return sorted(left + came, key=lambda change: (change.joined, change.name))
 
+    @property
+    def owner(self) -> PeerId:
+        return self.graph.now.owner
+
     def people(self) -> dict[PeerId, str]:
-        return self._members.people()
+        now = self.graph.now
+        return {peer: name for peer, name in self._members.people().items() if not now.is_banned(peer)}
 
     def devices(self) -> set[PeerDevice]:
-        return {entry.who for entry in self._members}
+        banned = self.graph.now.is_banned
+        return {entry.who for entry in self._members if not banned(entry.who.peer)}
+
+    def expel(self, peer: PeerId, now_s: float) -> None:
+        """Somebody was thrown out: what they said of being here until now does not count any more."""
+        for entry in [entry for entry in self._members if entry.who.peer == peer]:
+            self._members.bury(entry.who, entry.body.sequence, until_s=now_s + entry.body.ttl_s + CLOCK_SKEW_S)
 
     @property
     def version(self) -> int:
@@ -74,20 +97,73 @@ class Room:
         return self._members.version
 
     def is_member(self, peer: PeerId) -> bool:
-        return any(entry.who.peer == peer for entry in self._members)
+        return not self.graph.now.is_banned(peer) and any(entry.who.peer == peer for entry in self._members)
+
+    def rulers(self) -> list[PeerId]:
+        """Those who are here and can rule."""
+        return [peer for peer in self.people() if self.graph.now.rank(peer) != NOBODY]
+
+    @property
+    def topic(self) -> str:
+        ruled = self.graph.now.topic
+        return self.said_topic if ruled is None else ruled
+
+    @property
+    def topic_by(self) -> str | None:
+        ruling = self.graph.ruling(self.graph.now.topic_by)
+        return self._said_topic_by if ruling is None else ruling.body.by
+
+    def take_hand(self, statement: Statement, depth: int) -> bool:
+        """Somebody raised or lowered a hand, and it counts; whether anything changed. The causally latest holds."""
+        content, peer, order = statement.body.content, statement.author.peer, (depth, statement.id)
+        known = self._hands.get(peer)
+        if not isinstance(content, Hand) or (known is not None and order <= known.order):
+            return False
+        before = peer in self.hands()
+        self._hands[peer] = _Hand(order, content.up, tuple(statement.body.heads), statement.author.name)
+        if len(self._hands) > HANDS_MAX:
+            oldest = min(self._hands, key=lambda each: (self._hands[each].up, self._hands[each].order))
+            del self._hands[oldest]
+        return (peer in self.hands()) is not before
+
+    def hands(self) -> dict[PeerId, str]:
+        """Who asks for the floor and under which name, who asked first first; without those who have got it since."""
+        graph, now = self.graph, self.graph.now
+        up = [
+            (hand.order, peer, hand.name)
+            for peer, hand in self._hands.items()
+            if hand.up
+            and not now.may(peer, Right.SPEAK)
+            and not now.is_banned(peer)
+            and not graph.closed_since(hand.heads)
+            and not graph.has_floor_since(peer, hand.heads)
+        ]
+        return {peer: name for _, peer, name in sorted(up)}
 
     def take_topic(self, statement: Statement, depth: int) -> bool:
         """A topic statement that was shown; whether it is now the room's: the causally latest, ties by id."""
         if not isinstance(statement.body.content, SetTopic) or (depth, statement.id) <= self._topic_order:
             return False
         self._topic_order = (depth, statement.id)
-        self.topic, self.topic_by = statement.body.content.text, statement.author.name
+        self.said_topic, self._said_topic_by = statement.body.content.text, statement.author.name
         return True
 
     def lists(self, who: PeerDevice) -> bool:
         """Whether this device is one of the few members who keep the room's directory entry fresh."""
         devices = {*self.devices(), who}
         return who in sorted(devices, key=lambda d: _turn(self.id, d))[:LISTERS_PER_ROOM]
+
+
+def right_of(content: Content) -> Right:
+    """What somebody needs to say that in a room."""
+    match content:
+        case Say() | Edit() | React():
+            return Right.SPEAK
+        case SetTopic():
+            return Right.SET_TOPIC
+        case Hand(up=True):
+            return Right.RAISE_HAND
+    return Right.TAKE_PART
 
 
 @functools.lru_cache(maxsize=MEMBERS_MAX)

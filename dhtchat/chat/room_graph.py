@@ -6,7 +6,7 @@ Invariants kept here:
   owners and moderators, past ones too, can make a room's graph grow;
 - nobody gains by naming old heads: what somebody says or rules beside their own removal does not count.
 
-The rules, after design.md, "Rooms" (docs/protocol.md has them in full, docs/decisions/0019-rulings.md why):
+The rules, after design.md, "Rooms" (docs/protocol.md has them in full, docs/decisions/0020-rulings.md why):
 
 1. Order: what follows comes later; of others the moderators' first and the owner's last, so that the owner has the last word,
    then by hash.
@@ -105,6 +105,7 @@ class RoomState(NamedTuple):
     moderated: bool = False
     mode_by: int = NO_RULING
     hands_open: bool = True
+    hands_by: int = NO_RULING
     topic: str | None = None
     """None: no ruling has set one."""
     topic_by: int = NO_RULING
@@ -399,6 +400,10 @@ class RoomGraph:
             for node in map(self._nodes.__getitem__, _bits(self.now.effective & ~held))
         )
 
+    def closed_since(self, heads: Iterable[bytes]) -> bool:
+        """Whether the queue of hands was closed, and thereby emptied, by something that who named `heads` had not seen."""
+        return bool(self.now.effective & self._closing & ~self._closed(self._known_of(heads)))
+
     def _known_of(self, heads: Iterable[bytes]) -> Iterator[int]:
         """The numbers of those that are here."""
         return (self._numbers[RulingId(head)] for head in heads if head in self._numbers)
@@ -491,6 +496,7 @@ class _Evaluation:
         self._people = dict(base.people)
         self._owner, self._owner_by = base.owner, base.owner_by
         self._moderated, self._mode_by, self._hands_open = base.moderated, base.mode_by, base.hands_open
+        self._hands_by = base.hands_by
         self._topic, self._topic_by = base.topic, base.topic_by
         self._effective = base.effective
 
@@ -506,7 +512,7 @@ class _Evaluation:
             case RuleTopic(text=text):
                 self._topic, self._topic_by = text, node.number
             case SetHands(open=is_open):
-                self._hands_open = is_open
+                self._hands_open, self._hands_by = is_open, node.number
 
     def _grant(self, peer: PeerId, name: str, given: str, node: _Node) -> None:
         number = node.number
@@ -544,6 +550,7 @@ class _Evaluation:
             moderated=self._moderated,
             mode_by=self._mode_by,
             hands_open=self._hands_open,
+            hands_by=self._hands_by,
             topic=self._topic,
             topic_by=self._topic_by,
             effective=self._effective,

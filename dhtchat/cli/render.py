@@ -15,11 +15,15 @@ from dhtchat.chat.events import (
     ErrorShown,
     Event,
     Found,
+    HandMoved,
+    Hands,
     Help,
     History,
     Joined,
+    Kicked,
     LinesRead,
     MessageArrived,
+    ModeChanged,
     Names,
     Notice,
     Parted,
@@ -29,6 +33,7 @@ from dhtchat.chat.events import (
     Ready,
     Reconnected,
     Registered,
+    RoleChanged,
     Rooms,
     StatusChanged,
     TargetChanged,
@@ -38,7 +43,7 @@ from dhtchat.chat.events import (
     WhoIsAnswer,
     to_dict,
 )
-from dhtchat.chat.markup import UNPRINTABLE, Span, clean, parse
+from dhtchat.chat.markup import UNPRINTABLE, Span, beginning, clean, parse
 from dhtchat.cli.terminal import BOLD, CODE, DIM, ERROR, ITALIC, REVERSE, STRIKE, UNDERLINE, WARNING, Terminal
 
 YOU: Final = "You"
@@ -67,6 +72,9 @@ _VIA: Final = {
     "lan": "through a node announced in the local network",
     "alone": "nobody else has been found yet",
 }
+
+
+ROLES: Final = {"owner": "the owner", "moderator": "a moderator", "speaker": "a speaker", "listener": "a listener"}
 
 
 class Renderer:
@@ -102,6 +110,17 @@ class Renderer:
                 return self._system(f"{self._person(event.user)} {be} {_line(_presence(event.online, event.away))}")
             case TopicChanged():
                 return self._topic(event)
+            case RoleChanged():
+                return self._role(event)
+            case Kicked():
+                return self._kicked(event)
+            case ModeChanged():
+                return self._mode(event)
+            case HandMoved():
+                verb = "raised a hand" if event.up else "lowered the hand"
+                return self._system(f"{self._person(event.user)} {verb} in {_line(event.room)}")
+            case Hands():
+                return self._hands(event)
             case TargetChanged():
                 return self._system(
                     f"you talk to {_line(event.target)} now" if event.target else "you talk to nobody now"
@@ -177,11 +196,8 @@ class Renderer:
         return f" in {_line(event.room)}" if event.room else ""
 
     def _remember(self, line: str, text: str) -> None:
-        cleaned = clean(text, single_line=True)
-        short = len(cleaned) <= _QUOTE_CHARACTERS
         self._quotes.pop(line, None)
-        # What is cut is cleaned once more: the cut may go through an emoji.
-        self._quotes[line] = cleaned if short else f"{_line(cleaned[:_QUOTE_CHARACTERS]).rstrip()}..."
+        self._quotes[line] = beginning(text, _QUOTE_CHARACTERS)
         if len(self._quotes) > _REMEMBERED_MAX:
             del self._quotes[next(iter(self._quotes))]
 
@@ -263,6 +279,36 @@ class Renderer:
         who = self._person(event.by)
         return self._system(
             f"{who} set the topic of {room}: {topic}" if topic else f"{who} removed the topic of {room}"
+        )
+
+    def _role(self, event: RoleChanged) -> str:
+        room = _line(event.room)
+        if event.by is None:
+            be = "are" if event.user == self._user else "is"
+            return self._system(f"{self._person(event.user)} {be} {ROLES[event.role]} of {room}")
+        return self._system(f"{self._person(event.by)} made {self._person(event.user)} {ROLES[event.role]} of {room}")
+
+    def _kicked(self, event: Kicked) -> str:
+        who, by = self._person(event.user), self._person(event.by) if event.by else "somebody"
+        what = f"banned {who} from" if event.banned else f"threw {who} out of"
+        why = f": {_line(event.reason)}" if event.reason else ""
+        return self._system(f"{by} {what} {_line(event.room)}{why}")
+
+    def _mode(self, event: ModeChanged) -> str:
+        what = "only those who have the floor speak" if event.mode == "+m" else "everybody speaks"
+        who = f"{self._person(event.by)} set " if event.by else ""
+        return self._system(f"{who}{_line(event.room)} {event.mode}: {what}")
+
+    def _hands(self, event: Hands) -> str:
+        room = _line(event.room)
+        if event.by is not None:
+            verb = "opened" if event.open else "closed"
+            return self._system(f"{self._person(event.by)} {verb} the queue of raised hands in {room}")
+        closed = "" if event.open else "; the queue is closed"
+        if not event.hands:
+            return self._system(f"nobody raises a hand in {room}{closed}")
+        return self._table(
+            f"{_count(len(event.hands), 'hand')} up in {room}{closed}:", [(self._listed(name),) for name in event.hands]
         )
 
     # --- lists --------------------------------------------------------------------------------------------------------

@@ -3,7 +3,9 @@
 statements   everything said that this device holds; `depth` is 1 + the largest depth among what it follows, so that
              (depth, id) is a causal order; `shown` 0 while it waits for what it follows. `kind` is the tag of its content,
              `author` the identity key, `target` the line that an operation is about. Of what was deleted the place is left:
-             `kind` is 'gone', `raw` empty, and `erased_by` the deletion, which takes its place when others lack it
+             `kind` is 'gone', `raw` empty, and `erased_by` the deletion, which takes its place when others lack it. `hidden`:
+             by the rulings of the room it does not count; 1 when it was shown before that was known, 2 when it never was
+rulings      what was ruled about rooms, in an order in which it can be taken in again
 floors       per conversation and device the first counter held, where that is not 1; `told` what others are told instead
              because everything from there on was here once
 conversations rooms and private talks, their heads and what the user set for them
@@ -20,7 +22,7 @@ from typing import Final
 from dhtchat.errors import MalformedRecord
 from dhtchat.records.message import content_text, kind_of, peek_author, peek_message, target_of
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 
 def words_row(statement_id: bytes) -> int:
@@ -77,5 +79,10 @@ MIGRATIONS: Final[dict[int, tuple[str | Callable[[sqlite3.Connection], None], ..
         "CREATE TABLE readers (id BLOB NOT NULL, peer BLOB NOT NULL, PRIMARY KEY (id, peer)) WITHOUT ROWID",
         "CREATE VIRTUAL TABLE words USING fts5 (text, id UNINDEXED, tokenize='unicode61 remove_diacritics 2')",
         _describe,
+    ),
+    3: (
+        "ALTER TABLE statements ADD COLUMN hidden INTEGER NOT NULL DEFAULT 0",
+        "CREATE TABLE rulings (number INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, room BLOB NOT NULL, raw BLOB NOT NULL)",
+        "CREATE INDEX rulings_by_room ON rulings (room, number)",
     ),
 }

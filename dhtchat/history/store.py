@@ -41,6 +41,7 @@ class StoredStatement(NamedTuple):
     kind: str = "say"
     author: bytes = b""
     target: bytes = b""
+    hidden: int = 0
 
 
 class StoredPlace(NamedTuple):
@@ -51,6 +52,7 @@ class StoredPlace(NamedTuple):
     shown: bool
     kind: str = "say"
     author: bytes = b""
+    hidden: int = 0
 
 
 class StoredConversation(NamedTuple):
@@ -81,7 +83,7 @@ class Write(NamedTuple):
 def keep_statement(row: StoredStatement) -> Write:
     """A new one, or one that was lost."""
     return Write(
-        f"""INSERT OR IGNORE INTO statements ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+        f"""INSERT OR IGNORE INTO statements ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
             ON CONFLICT (id) DO UPDATE SET raw=excluded.raw, kind=excluded.kind, author=excluded.author,
                 target=excluded.target WHERE kind='{LOST}'""",
         tuple(row),
@@ -115,7 +117,7 @@ def fill_place(
     device, counter, statement_id = place
     return Write(
         f"""INSERT OR IGNORE INTO statements ({_COLUMNS}, erased_by)
-            VALUES (?,?,?,?,0,x'',?,1,1,1,?,'{GONE}',?,x'',?)""",
+            VALUES (?,?,?,?,0,x'',?,1,1,1,?,'{GONE}',?,x'',0,?)""",
         (statement_id, conversation, device, counter, own, now_ms, author, erased_by),
     )
 
@@ -131,6 +133,20 @@ def lose_statement(statement_id: bytes) -> Write:
 
 def mark_shown(statement_id: bytes, depth: int) -> Write:
     return Write("UPDATE statements SET shown=1, depth=? WHERE id=?", (depth, statement_id))
+
+
+HIDDEN_LATER: Final = 1
+HIDDEN_UNSEEN: Final = 2
+"""What `hidden` says: it does not count by the rulings of its room, which was known when it had been shown, or before."""
+
+
+def hide(statement_id: bytes, hidden: int) -> Write:
+    """Whether it counts (0) or how it does not."""
+    return Write("UPDATE statements SET hidden=? WHERE id=?", (hidden, statement_id))
+
+
+def keep_ruling(ruling_id: bytes, room: bytes, raw: bytes) -> Write:
+    return Write("INSERT OR IGNORE INTO rulings (id, room, raw) VALUES (?,?,?)", (ruling_id, room, raw))
 
 
 def keep_floor(conversation: bytes, device: bytes, floor: int, told: int | None = None) -> Write:
@@ -344,12 +360,14 @@ class HistoryStore:
     def places(self, conversation: bytes) -> list[StoredPlace]:
         """Where every statement of a conversation stands, chain by chain, without its bytes."""
         rows = self._db.execute(
-            "SELECT id, device, counter, depth, shown, kind, author FROM statements"
+            "SELECT id, device, counter, depth, shown, kind, author, hidden FROM statements"
             " WHERE conversation=? ORDER BY device, counter",
             (conversation,),
         )
         authors: dict[bytes, bytes] = {}  # thousands of rows, a few authors
-        return [StoredPlace(i, d, c, depth, bool(s), k, authors.setdefault(a, a)) for i, d, c, depth, s, k, a in rows]
+        return [
+            StoredPlace(i, d, c, depth, bool(s), k, authors.setdefault(a, a), h) for i, d, c, depth, s, k, a, h in rows
+        ]
 
     def unshown(self, conversation: bytes) -> list[StoredStatement]:
         """What still waits for what it follows."""
@@ -359,7 +377,7 @@ class HistoryStore:
         """What was done to lines and is shown, in causal order."""
         return list(
             self._rows(
-                "WHERE conversation=? AND shown=1 AND kind IN ('edit', 'delete', 'react') ORDER BY depth, id",
+                "WHERE conversation=? AND shown=1 AND hidden=0 AND kind IN ('edit', 'delete', 'react') ORDER BY depth, id",
                 (conversation,),
             )
         )
@@ -367,7 +385,8 @@ class HistoryStore:
     def last_topic(self, conversation: bytes) -> StoredStatement | None:
         """The causally latest."""
         rows = self._rows(
-            "WHERE conversation=? AND shown=1 AND kind='topic' ORDER BY depth DESC, id DESC LIMIT 1", (conversation,)
+            "WHERE conversation=? AND shown=1 AND hidden=0 AND kind='topic' ORDER BY depth DESC, id DESC LIMIT 1",
+            (conversation,),
         )
         return next(rows, None)
 
@@ -386,14 +405,17 @@ class HistoryStore:
     def lines_like(self, first: bytes, last: bytes, count: int) -> list[StoredStatement]:
         """Up to `count` shown lines, of whatever conversation, with `first` <= id <= `last`."""
         return list(
-            self._rows("WHERE id BETWEEN ? AND ? AND kind='say' AND shown=1 ORDER BY id LIMIT ?", (first, last, count))
+            self._rows(
+                "WHERE id BETWEEN ? AND ? AND kind='say' AND shown=1 AND hidden=0 ORDER BY id LIMIT ?",
+                (first, last, count),
+            )
         )
 
     def last_lines(self, conversation: bytes, count: int, *, own: bool = False) -> list[StoredStatement]:
         """The last `count` shown lines in causal order, or of one's own."""
         rows = list(
             self._rows(
-                f"WHERE conversation=? AND shown=1 AND kind='say' {'AND own=1' if own else ''}"
+                f"WHERE conversation=? AND shown=1 AND hidden=0 AND kind='say' {'AND own=1' if own else ''}"
                 " ORDER BY depth DESC, id DESC LIMIT ?",
                 (conversation, count),
             )
@@ -408,7 +430,8 @@ class HistoryStore:
         match = " ".join(f'"{word}"' for word in words) + "*"
         rows = list(
             self._rows(
-                "WHERE id IN (SELECT id FROM words WHERE words MATCH ?) AND conversation=? AND shown=1 AND kind='say'"
+                "WHERE id IN (SELECT id FROM words WHERE words MATCH ?)"
+                " AND conversation=? AND shown=1 AND hidden=0 AND kind='say'"
                 " ORDER BY depth DESC, id DESC LIMIT ?",
                 (match, conversation, count),
             )
@@ -495,19 +518,56 @@ class HistoryStore:
         """
         rows = self._db.execute(
             """WITH kept AS (
-                   SELECT device, counter, depth, id, kind, received_at_ms
+                   SELECT device, counter, depth, id, kind, hidden, received_at_ms
                    FROM statements LEFT JOIN floors USING (conversation, device)
                    WHERE conversation=? AND counter >= ifnull(floor, 1))
                SELECT device, MIN(counter) FROM kept
                WHERE received_at_ms > ? OR (received_at_ms >= ?
                  AND (depth, id) >= (SELECT ifnull(max(depth), -1), ifnull(max(id), x'') FROM (
-                     SELECT depth, id FROM kept WHERE kind='say' ORDER BY depth DESC, id DESC LIMIT 1 OFFSET ?))
+                     SELECT depth, id FROM kept WHERE kind='say' AND hidden=0 ORDER BY depth DESC, id DESC LIMIT 1 OFFSET ?))
                  AND (depth, id) >= (SELECT ifnull(max(depth), -1), ifnull(max(id), x'') FROM (
                      SELECT depth, id FROM kept ORDER BY depth DESC, id DESC LIMIT 1 OFFSET ?)))
                GROUP BY device""",
             (conversation, NEVER_MS if known_ms is None else known_ms, since_ms, count - 1, 4 * count - 1),
         )
         return dict(rows.fetchall())
+
+    # --- rooms that are ruled ---
+
+    def rulings(self, room: bytes) -> list[bytes]:
+        """As they were signed, in an order in which they can be taken in."""
+        return [raw for (raw,) in self._db.execute("SELECT raw FROM rulings WHERE room=? ORDER BY number", (room,))]
+
+    def last_judged(self, conversation: bytes, count: int) -> list[StoredStatement]:
+        """The last `count` shown ones that count or not by what is ruled, in causal order, hidden ones too."""
+        rows = list(
+            self._rows(
+                "WHERE conversation=? AND shown=1 AND raw!=x'' AND kind IN ('say', 'edit', 'react')"
+                " ORDER BY depth DESC, id DESC LIMIT ?",
+                (conversation, count),
+            )
+        )
+        return rows[::-1]
+
+    def last_hands(self, conversation: bytes, count: int) -> list[StoredStatement]:
+        """The last `count` times that somebody raised or lowered a hand, in causal order."""
+        rows = list(
+            self._rows(
+                "WHERE conversation=? AND shown=1 AND hidden=0 AND raw!=x'' AND kind='hand'"
+                " ORDER BY depth DESC, id DESC LIMIT ?",
+                (conversation, count),
+            )
+        )
+        return rows[::-1]
+
+    def devices_heard(self, conversation: bytes) -> list[tuple[bytes, bytes]]:
+        """Everybody who said something here and on what device: (person, device), those heard last first."""
+        rows = self._db.execute(
+            "SELECT author, device FROM statements WHERE conversation=? AND shown=1"
+            " GROUP BY author, device ORDER BY MAX(depth) DESC, device",
+            (conversation,),
+        )
+        return rows.fetchall()
 
     # --- what is not kept for ever ---
 
@@ -570,7 +630,8 @@ class HistoryStore:
 
 
 _COLUMNS: Final = (
-    "id, conversation, device, counter, depth, raw, own, delayed, verified, shown, received_at_ms, kind, author, target"
+    "id, conversation, device, counter, depth, raw, own, delayed, verified, shown, received_at_ms, kind, author, target,"
+    " hidden"
 )
 NEVER_MS: Final = 2**62
 """Later than anything."""

@@ -14,6 +14,7 @@ from dhtchat.limits import (
     FRAME_BYTES_MAX,
     NONCE_BYTES,
     RECORD_BYTES_MAX,
+    RULINGS_PAGE_MAX,
     SYNC_DEVICES_MAX,
     SYNC_PAGE_ABSENT_MAX,
     SYNC_PAGE_FLOORS_MAX,
@@ -22,6 +23,7 @@ from dhtchat.limits import (
 from dhtchat.records.device import CERTIFICATE_BYTES_MAX
 from dhtchat.records.envelope import Key
 from dhtchat.records.message import MESSAGE_BYTES_MAX, Id
+from dhtchat.records.ruling import Heads
 
 Nonce = Annotated[bytes, Meta(min_length=NONCE_BYTES, max_length=NONCE_BYTES)]
 Signature = Annotated[bytes, Meta(min_length=SIGNATURE_BYTES, max_length=SIGNATURE_BYTES)]
@@ -135,8 +137,32 @@ class Announce(PeerMessage, frozen=True, tag="announce"):
     records: Annotated[list[RecordBytes], Meta(min_length=1, max_length=32)]
 
 
+class Rulings(PeerMessage, frozen=True, tag="rulings"):
+    """What was ruled about a room. `heads`: the newest that the sender has; `rulings`: some that the other side may lack.
+
+    `answer`: the other side is asked to send what the sender lacks.
+    """
+
+    room: Key
+    heads: Heads
+    rulings: Annotated[list[RecordBytes], Meta(max_length=RULINGS_PAGE_MAX)]
+    answer: bool
+
+
 AnyMessage = (
-    Hello | ServerProof | ClientProof | Welcome | Ping | Pong | Bye | Tell | Committed | Have | Lines | Announce
+    Hello
+    | ServerProof
+    | ClientProof
+    | Welcome
+    | Ping
+    | Pong
+    | Bye
+    | Tell
+    | Committed
+    | Have
+    | Lines
+    | Announce
+    | Rulings
 )
 Handshake = Hello | ServerProof | ClientProof | Welcome
 

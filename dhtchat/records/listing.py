@@ -3,7 +3,7 @@
 A listing is a hint: whoever shows it checks the name against the account or the genesis first.
 """
 
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar, Final, Literal
 
 from msgspec import Meta
 
@@ -62,6 +62,8 @@ class RoomListing(Body, frozen=True):
     issued_at_s: UnixSeconds
     ttl_s: TtlSeconds
     gone: bool
+    mode: Literal["", "m"] = ""
+    """`m`: only those speak who were given the floor."""
 
     def __post_init__(self) -> None:
         if not is_folded_room(self.name):

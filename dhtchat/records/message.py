@@ -27,9 +27,10 @@ from dhtchat.limits import (
 )
 from dhtchat.records.device import CERTIFICATE_BYTES_MAX, Author, open_certificate
 from dhtchat.records.envelope import Body, Key, Signed, decode_body, open_signed, peek_digest, peek_envelope, sign_body
+from dhtchat.records.ruling import Heads, check_heads
 
-MESSAGE_BYTES_MAX: Final = TEXT_BYTES_MAX + CERTIFICATE_BYTES_MAX + 401
-"""The longest text, the certificate, and 401 bytes of an edit's target, parents, other fields and envelope; pinned by
+MESSAGE_BYTES_MAX: Final = TEXT_BYTES_MAX + CERTIFICATE_BYTES_MAX + 522
+"""The longest text, the certificate, and 522 bytes of an edit's target, parents, heads, other fields and envelope; pinned by
 tests/records/test_sizes.py."""
 
 Id = Annotated[bytes, Meta(min_length=MESSAGE_ID_BYTES, max_length=MESSAGE_ID_BYTES)]
@@ -112,7 +113,13 @@ class SetTopic(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
             raise ValueError("the topic is too long")
 
 
-Content = Say | SetTopic | Edit | Delete | React | Read
+class Hand(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="hand"):
+    """A listener asks for the floor, or with `up` false no longer does. The causally latest of a person holds."""
+
+    up: bool
+
+
+Content = Say | SetTopic | Edit | Delete | React | Read | Hand
 
 
 def _check_text(text: str) -> None:
@@ -143,12 +150,17 @@ class Message(Body, frozen=True):
     content: Content
     passes_over: PassesOver = 0
     """How many statements directly before it in its chain nobody need wait for: they are `read`, or taken back by it."""
+    heads: Heads = msgspec.field(default_factory=list)
+    """The newest rulings about the room that its author had seen, by which it is judged (`chat/room_graph.py`)."""
 
     def __post_init__(self) -> None:
         _check_passes_over(self.passes_over, self.counter)
+        check_heads(self.heads)
+        if self.direct and self.heads:
+            raise ValueError("nobody rules over a private talk")
         if len(self.previous) != (0 if self.counter == 1 else MESSAGE_ID_BYTES):
             raise ValueError("a message names the one before it, and the first names none")
-        if is_folded_name(self.recipient) is not self.direct:
+        if not is_folded_name(self.recipient) if self.direct else self.recipient:
             raise ValueError("a private message names its recipient, and only a private one")
 
 
@@ -207,6 +219,7 @@ KINDS: Final[dict[type, str]] = {
     Delete: "delete",
     React: "react",
     Read: "read",
+    Hand: "hand",
 }
 
 
@@ -256,8 +269,8 @@ def open_statement(raw: bytes, network_id: bytes) -> Statement:
     author = open_certificate(signed.body.certificate, network_id)
     if author.device != signed.key:
         raise MalformedRecord("a message carries the certificate of another device")
-    if signed.body.direct and isinstance(signed.body.content, SetTopic):
-        raise MalformedRecord("a private talk has no topic")
+    if signed.body.direct and isinstance(signed.body.content, SetTopic | Hand):
+        raise MalformedRecord("a private talk has no topic and no hands")
     return Statement(signed, author, _taken_back(signed.body, author, network_id))
 
 

@@ -25,6 +25,20 @@ def _lines(event: events.Event, user: str, timezone: tzinfo | None) -> list[str]
             return [f"{_who(event.user, user)} joined {event.room}"]
         case events.Parted():
             return [f"{_who(event.user, user)} left {event.room}"]
+        case events.RoleChanged(by=by):
+            made = f"{_who(by, user)} made {_who(event.user, user)}" if by else f"{_who(event.user, user)}:"
+            return [f"{made} {event.role} of {event.room}"]
+        case events.Kicked():
+            verb, why = "banned" if event.banned else "threw out", f": {event.reason}" if event.reason else ""
+            return [f"{_who(event.by or 'somebody', user)} {verb} {_who(event.user, user)}{why}"]
+        case events.ModeChanged():
+            what = "only those who have the floor speak" if event.mode == "+m" else "everybody speaks"
+            return [f"{event.room} is {event.mode}: {what}"]
+        case events.HandMoved():
+            return [f"{_who(event.user, user)} {'raised a hand' if event.up else 'lowered the hand'}"]
+        case events.Hands(hands=hands):
+            queue = "" if event.open else " (the queue is closed)"
+            return [f"hands up{queue}: {', '.join(hands) or 'none'}"]
         case events.PresenceChanged():
             away = f" (away: {event.away})" if event.away else ""
             return [f"{_who(event.user, user)} {'online' if event.online else 'offline'} now{away}"]

@@ -16,6 +16,7 @@ from . import (
     join_storm,
     long_churn,
     lookup_under_loss,
+    moderated_room,
     partition_heal,
     registration_race,
     rolling_restart,
@@ -44,6 +45,7 @@ SCENARIOS: dict[str, Scenario] = {
         clock_skew,
         durable_data,
         big_directory,
+        moderated_room,
     )
 }
 

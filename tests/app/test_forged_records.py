@@ -330,6 +330,7 @@ class LyingReplica:
         depth: int = 0,
         lives: int = 0,
         giver: bytes | None = None,
+        network: str | None = None,
     ) -> Kept:
         return Kept(Verdict.NEW, Reason.NONE, 2**60)
 

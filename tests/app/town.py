@@ -41,7 +41,7 @@ from tests.app.cables import CuttableNetwork, Exchange
 
 LOOPBACK = Endpoint("127.0.0.1", 0)
 PASSWORD = "mokita-luberi-sapodu-venika"
-PATIENCE_S = 15.0
+PATIENCE_S = 60.0
 """How long anything may take unless a test says otherwise: several times what it does take."""
 
 E = TypeVar("E", bound=Event)

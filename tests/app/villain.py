@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, TypeVar
 
 from dhtchat.chat.events import MessageArrived
@@ -142,6 +142,7 @@ class Villain:
         counter: int | None = None,
         previous: bytes | None = None,
         parents: tuple[bytes, ...] = (),
+        heads: Iterable[bytes] = (),
         device: SigningKey | None = None,
     ) -> Signed[Message]:
         """A line for a room, or private `to` somebody. What is not given is as an honest peer would have it."""
@@ -159,6 +160,7 @@ class Villain:
             parents=list(parents),
             sent_at_ms=int(self.runtime.clock.wall() * 1000),
             content=Say(content) if isinstance(content, str) else content,
+            heads=list(heads),
         )
         signed = sign_body(message, device or self.device, NETWORK)
         if counter == upto + 1 and certificate is None:  # what is refused anyway leaves no gap

@@ -6,25 +6,30 @@ from hypothesis import strategies as st
 
 from dhtchat.chat.commands import COMMANDS, find_command, help_lines, parse_line
 from dhtchat.chat.intents import (
+    ChangeMode,
     ChangeTopic,
     DeleteLine,
     EditLine,
+    Grant,
     Ignore,
     Intent,
     JoinRoom,
     ListNames,
     ListRooms,
     ListUsers,
+    MoveHand,
     Mute,
     Notify,
     OpenQuery,
     PartRoom,
     Quit,
     ReactTo,
+    Remove,
     ReplyTo,
     SayTo,
     Search,
     SetAway,
+    ShowHands,
     ShowHelp,
     ShowHistory,
     ShowStatus,
@@ -46,10 +51,12 @@ CONTRACT = """
 /join #room [topic] · /part [#room] · /msg NAME text · /query NAME · /me text · /rooms [prefix] ·
 /users [prefix] [--all] · /names [#room] · /whois NAME · /topic [text] · /history [N] · /search text · /away [text] · /back ·
 /ignore NAME · /unignore NAME · /mute [TARGET] · /switch TARGET · /status · /help [command] · /quit ·
-/reply ID text · /edit ID text · /delete ID · /react ID emoji
+/reply ID text · /edit ID text · /delete ID · /react ID emoji ·
+/kick NAME [why] · /ban NAME [why] · /unban NAME · /op NAME · /deop NAME · /voice NAME · /devoice NAME · /mode [+m|-m] ·
+/hand · /hands [open|close]
 """
 """contract.md, "Line mode", without what later issues add."""
-OURS = {"/notify [TARGET] [LEVEL]"}
+OURS = {"/notify [TARGET] [LEVEL]", "/handover NAME"}
 """What we have beyond that."""
 
 
@@ -115,6 +122,22 @@ OURS = {"/notify [TARGET] [LEVEL]"}
         ("/edit 3fa2  indented", EditLine("3fa2", "indented")),
         ("/delete -2", DeleteLine("-2")),
         ("/react -1 👍", ReactTo("-1", "👍")),
+        ("/kick bob", Remove("bob", "kick")),
+        ("/kick bob  too\n loud", Remove("bob", "kick", "too loud")),
+        ("/ban bob spam", Remove("bob", "ban", "spam")),
+        ("/deop bob", Remove("bob", "deop")),
+        ("/devoice bob", Remove("bob", "devoice")),
+        ("/unban bob", Grant("bob", "unban")),
+        ("/op bob", Grant("bob", "op")),
+        ("/voice bob", Grant("bob", "voice")),
+        ("/handover bob", Grant("bob", "owner")),
+        ("/mode", ChangeMode()),
+        ("/mode +m", ChangeMode(moderated=True)),
+        ("/mode -m", ChangeMode(moderated=False)),
+        ("/hand", MoveHand()),
+        ("/hands", ShowHands()),
+        ("/hands open", ShowHands(open=True)),
+        ("/hands close", ShowHands(open=False)),
         ("", None),
         ("\n", None),
         ("  \t ", None),
@@ -153,7 +176,14 @@ def test_the_table_has_the_commands_of_the_contract() -> None:
         ("/history ٣", "'٣' is no number of lines", "Usage: /history [N]"),
         ("/jion #lobby", "there is no command /jion", "Did you mean /join? See /help for all of them."),
         ("/exot", "there is no command /exot", "Did you mean /quit? See /help for all of them."),
-        ("/kick bob", "there is no command /kick", "See /help for all commands."),
+        ("/invite bob", "there is no command /invite", "See /help for all commands."),
+        ("/kick", "/kick needs a name", "Usage: /kick NAME [why]"),
+        ("/voice bob carol", "/voice does not take 'carol'", "Usage: /voice NAME"),
+        ("/unban bob carol", "/unban does not take 'carol'", "Usage: /unban NAME"),
+        ("/mode +x", "'+x' is no mode that a room can have", "Usage: /mode [+m|-m]"),
+        ("/mode +i", "no room is by invitation only yet", "Usage: /mode [+m|-m]"),
+        ("/hand up", "/hand does not take 'up'", "Usage: /hand"),
+        ("/hands up", "/hands does not take 'up'", "Usage: /hands [open|close]"),
         ("/help qiut", "there is no command /qiut", "Did you mean /quit? See /help for all of them."),
         ("/", "a command's name follows the slash at once", "See /help, or type // to say a slash."),
         ("/ join", "a command's name follows the slash at once", "See /help, or type // to say a slash."),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dhtchat.chat.markup import UNPRINTABLE, Span, clean, parse, real_address
+from dhtchat.chat.markup import UNPRINTABLE, Span, beginning, clean, parse, real_address
 from dhtchat.limits import TEXT_BYTES_MAX, TEXT_CHARACTERS_MAX
 from tests.chat.hostile import HOSTILE_TEXTS, WHOLESOME_TEXTS, any_text, objections
 
@@ -289,3 +289,17 @@ def test_random_markup_never_fails(rng: random.Random) -> None:
         text = "".join(rng.choices(pieces, k=60))
         letters = [c for c in text if c.isalnum()]
         assert [c for c in shown(text) if c.isalnum()] == letters, text
+
+
+@given(any_text, st.integers(1, 40))
+def test_a_text_cut_short_is_as_clean_as_a_whole_one(text: str, characters_max: int) -> None:
+    short = beginning(text, characters_max)
+    assert objections(short) == []
+    assert len(short) <= max(characters_max, len(UNPRINTABLE)) + len("...")
+    assert "\n" not in short
+
+
+def test_a_cut_through_an_emoji_leaves_no_joiner() -> None:
+    flag = "\U0001f3f3\ufe0f\u200d\U0001f308"
+    assert beginning(flag, 3) == "\U0001f3f3\ufe0f..."
+    assert beginning(flag, 4) == flag

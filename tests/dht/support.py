@@ -157,7 +157,7 @@ async def start_nodes(
     seed: int = 0,
     parameters: NetworkParameters = SIM,
     runtime: Runtime | None = None,
-    within_s: float = 10.0,
+    within_s: float = 40.0,
 ) -> list[DhtNode]:
     """`count` nodes that have all joined through the first, and of whom each knows all the others (up to k)."""
     nodes: list[DhtNode] = []
@@ -174,7 +174,7 @@ async def start_nodes(
     return nodes
 
 
-async def until(condition: Callable[[], object], why: str, *, within_s: float = 10.0) -> None:
+async def until(condition: Callable[[], object], why: str, *, within_s: float = 40.0) -> None:
     """Poll until it holds, for no longer than `within_s`."""
     try:
         async with asyncio.timeout(within_s):
@@ -184,7 +184,7 @@ async def until(condition: Callable[[], object], why: str, *, within_s: float = 
         raise AssertionError(f"after {within_s} s: {why}") from None
 
 
-async def until_async(condition: Callable[[], Awaitable[object]], why: str, *, within_s: float = 10.0) -> None:
+async def until_async(condition: Callable[[], Awaitable[object]], why: str, *, within_s: float = 40.0) -> None:
     """The same for a condition that must be asked for."""
     try:
         async with asyncio.timeout(within_s):

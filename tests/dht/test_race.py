@@ -71,7 +71,7 @@ async def test_ten_race_for_a_name_on_four_replicas(seed: int) -> None:
 
         assert await everybody_agrees()
         await until_async(
-            lambda: _all_vote_for(nodes, owner), "the replicas have not given their votes to the owner", within_s=15
+            lambda: _all_vote_for(nodes, owner), "the replicas have not given their votes to the owner", within_s=60
         )
         assert await everybody_agrees()
 

@@ -71,7 +71,10 @@ def tables(text: str) -> list[list[list[str]]]:
     """Every table as rows of cells, the heading row first and without the line below it."""
     found = []
     for match in re.finditer(r"(?:^\|.*\|\n?)+", text, re.MULTILINE):
-        rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in match[0].splitlines()]
+        rows = [
+            [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+            for line in match[0].splitlines()
+        ]
         found.append([rows[0], *rows[2:]])
     return found
 

@@ -22,8 +22,8 @@ room_proof_of_work_bits = 0
 """
 """Accounts and rooms that cost nothing; all else as in `main`."""
 LOCALLY = ("--host", "127.0.0.1")
-READY_TIMEOUT_S = 40.0
-TALK_TIMEOUT_S = 20.0
+READY_TIMEOUT_S = 90.0
+TALK_TIMEOUT_S = 60.0
 _ASK_AGAIN_S = 0.1
 _LAST_LINES = 60
 _SIGNS_OF_A_BUG = ("Traceback", "was never retrieved", "was destroyed but", "is not JSON", "an action after a commit")

@@ -15,6 +15,7 @@ from dhtchat.peer.messages import (
     Lines,
     Ping,
     Pong,
+    Rulings,
     ServerProof,
     Tell,
     Welcome,
@@ -27,6 +28,7 @@ TALK: list[AnyMessage] = [
     Have(KEY, [DeviceCounter(KEY, 3)], True),
     Lines(KEY, [b"statement"], [DeviceCounter(KEY, 1)], [], False),
     Announce([b"record"]),
+    Rulings(KEY, [bytes(16)], [b"ruling"], True),
 ]
 ONE_OF_EACH: list[AnyMessage] = [
     Hello(1, KEY, bytes(NONCE_BYTES)),

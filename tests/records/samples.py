@@ -31,7 +31,7 @@ from dhtchat.records.envelope import Body, Signed, sign_body
 from dhtchat.records.listing import RoomListing, UserListing
 from dhtchat.records.mail import SEALED_PART_BYTES, TAG_BYTES, Mail, Mailbox, MailReceipt
 from dhtchat.records.membership import Membership
-from dhtchat.records.message import Content, Delete, Edit, Message, Place, React, Read, Say
+from dhtchat.records.message import Content, Delete, Edit, Hand, Message, Place, React, Read, Say
 from dhtchat.records.presence import Address, Presence
 from dhtchat.records.room import RoomGenesis
 from dhtchat.records.ruling import Act, Grant, Removal, RuleTopic, Ruling, Said, SetHands, SetMode
@@ -112,8 +112,9 @@ OPERATIONS: list[Content] = [
     Delete([Place(LINE, 1), Place(b"e" * 16, 2)]),
     React(LINE, 1, "\U0001f44d"),
     Read([LINE, b"m" * 16]),
+    Hand(True),
 ]
-"""What can be done to a line: a reply and the rest."""
+"""What can be done to a line: a reply and the rest; and a hand raised."""
 
 
 def room_message(*, counter: int = 1, text: str = "hello") -> Message:
@@ -186,7 +187,7 @@ def largest() -> dict[str, Body]:
         ),
         Membership(_KEY, _NAME, _KEY, _SEQUENCE, _TIME_S, SOFT_TTL_S_MAX, True),
         UserListing(_NAME, _KEY, True, _SEQUENCE, _TIME_S, SOFT_TTL_S_MAX, True),
-        RoomListing(_ROOM, _KEY, _GRIN * 100, 2**31, _SEQUENCE, _TIME_S, SOFT_TTL_S_MAX, True),
+        RoomListing(_ROOM, _KEY, _GRIN * 100, 2**31, _SEQUENCE, _TIME_S, SOFT_TTL_S_MAX, True, "m"),
         Mail(_KEY, b"l" * 16, b"s" * SEALED_PART_BYTES, NONCE_MAX, _SEQUENCE, _TIME_S, SOFT_TTL_S_MAX),
         Mailbox(_KEY, b"t" * MAIL_WELCOME_MAX * TAG_BYTES, NONCE_MAX, _SEQUENCE, _TIME_S, SOFT_TTL_S_MAX),
         MailReceipt(
@@ -202,15 +203,16 @@ def largest() -> dict[str, Body]:
         largest_certificate,
         Message(
             signed(largest_certificate).raw,
-            True,
+            False,
             _KEY,
-            _NAME,
+            "",
             2**62,
             b"p" * 16,
             [b"q" * 16] * PARENTS_MAX,
             253_402_300_799_999,
             Edit(b"t" * 16, REVISIONS_MAX, _GRIN * TEXT_CHARACTERS_MAX),
             2**62 - 1,
+            [b"h" * 15 + bytes([number]) for number in range(RULING_HEADS_MAX)],
         ),
     ]
     bodies.append(largest_ruling(SetMode(False, [Said(b"d" * 8, 2**62)] * SAID_PER_MODE_MAX)))

@@ -9,7 +9,14 @@ import pytest
 from dhtchat.crypto.identity import SigningKey
 from dhtchat.errors import BadSignature, MalformedRecord
 from dhtchat.ids import PeerId
-from dhtchat.limits import PARENTS_MAX, TEXT_BYTES_MAX, TEXT_CHARACTERS_MAX, TOPIC_BYTES_MAX, TOPIC_CHARACTERS_MAX
+from dhtchat.limits import (
+    PARENTS_MAX,
+    RULING_HEADS_MAX,
+    TEXT_BYTES_MAX,
+    TEXT_CHARACTERS_MAX,
+    TOPIC_BYTES_MAX,
+    TOPIC_CHARACTERS_MAX,
+)
 from dhtchat.records.device import DeviceCertificate
 from dhtchat.records.envelope import sign_body
 from dhtchat.records.message import (
@@ -92,6 +99,7 @@ def test_an_id_is_that_of_these_very_words() -> None:
         {"target": b"o" * 32},
         {"counter": 2, "previous": b"p" * 16},
         {"counter": 2, "previous": b"p" * 16, "passes_over": 1},
+        {"heads": [b"h" * 16]},
     ]
     ids = [_open(msgspec.structs.replace(samples.room_message(), **changes)).id for changes in variants]
     assert len(set(ids)) == len(variants)
@@ -114,10 +122,16 @@ def test_an_id_is_that_of_these_very_words() -> None:
         {"sent_at_ms": 253_402_300_800_000},
         {"direct": True},
         {"recipient": "bob"},
+        {"recipient": "x"},
         {"direct": True, "recipient": "Bob"},
         {"content": Say("")},
         {"content": Say("x" * (TEXT_CHARACTERS_MAX + 1))},
         {"content": SetTopic("x" * (TOPIC_CHARACTERS_MAX + 1))},
+        {"heads": [b"h" * 15]},
+        {"heads": [b"h" * 16] * 2},
+        {"heads": [b"i" * 16, b"h" * 16]},
+        {"heads": [bytes([number]) * 16 for number in range(RULING_HEADS_MAX + 1)]},
+        {"heads": [b"h" * 16], "direct": True, "recipient": "bob"},
     ],
     ids=str,
 )

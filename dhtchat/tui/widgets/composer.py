@@ -43,6 +43,7 @@ class Composer(TextArea):
             tab_behavior="focus",
             placeholder="write here; F1: help",
         )
+        self.cursor_blink = False  # twice a second of drawing, for nothing
         self._complete = complete
         self._sent: list[str] = []
         self._recalled = 0
