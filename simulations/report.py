@@ -4,7 +4,7 @@ import html
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from dhtchat.errors import BadUsage
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _SWEEP_SIZES = (10, 20, 50, 100, 200)
-"""Network sizes for the plot of hops: bare DHT nodes, a few seconds in all."""
+"""Network sizes for the plots of hops and datagrams: bare DHT nodes, a few seconds in all."""
 _SWEEP_LOOKUPS = 40
 _FIGURE_INCHES = (6.0, 3.2)
 _BUCKETS = 20
@@ -54,13 +54,15 @@ def require_charts() -> None:
 
 def write_report(path: Path, result: Result, seen: Observations, question: str) -> None:
     """Raises `BadUsage` when the file cannot be written."""
+    sizes = cost_by_size(result.seed, _SWEEP_SIZES)
     plots = [
         ("Lookups: how long", _chart(lambda axes: _distribution(axes, [ms for _, ms, _, _ in seen.lookups]), "ms")),
         ("Lookups: share that was right, over time", _chart(lambda axes: _success(axes, seen), "virtual s")),
         ("Lines: how long until on a screen", _chart(lambda axes: _distribution(axes, seen.line_delays_ms), "ms")),
         ("Rooms: how a line spreads", _chart(lambda axes: _spread(axes, seen.line_delays_ms), "ms after it was typed")),
         ("Traffic per node", _chart(lambda axes: _histogram(axes, seen.bytes_per_s), "bytes/s sent")),
-        ("Network size against hops", _chart(lambda axes: _sweep(axes, result.seed), "nodes")),
+        ("Network size against hops", _chart(lambda axes: _sweep(axes, sizes, "hops"), "nodes")),
+        ("Network size against datagrams", _chart(lambda axes: _sweep(axes, sizes, "datagrams"), "nodes")),
     ]
     try:
         path.write_text(_page(result, question, plots), encoding="utf-8")
@@ -68,9 +70,17 @@ def write_report(path: Path, result: Result, seen: Observations, question: str) 
         raise BadUsage(f"cannot write {path}: {error.strerror or error}", hint="Name another file.") from error
 
 
-def hops_by_size(seed: int, sizes: Sequence[int]) -> list[tuple[int, float]]:
-    """Mean hops of lookups in networks of bare nodes."""
-    found: list[tuple[int, float]] = []
+class Cost(NamedTuple):
+    """Of lookups in a network of `nodes`, each the mean."""
+
+    nodes: int
+    hops: float
+    datagrams: float
+
+
+def cost_by_size(seed: int, sizes: Sequence[int]) -> list[Cost]:
+    """Lookups in networks of bare nodes: both should grow with the logarithm of the size (Kademlia paper, §3)."""
+    found: list[Cost] = []
     for size in sizes:
         world = World(seed)
 
@@ -82,7 +92,8 @@ def hops_by_size(seed: int, sizes: Sequence[int]) -> list[tuple[int, float]]:
 
         world.run(play())
         samples = world.recorder.lookups
-        found.append((size, sum(sample.hops for sample in samples) / len(samples)))
+        hops = sum(sample.hops for sample in samples) / len(samples)
+        found.append(Cost(size, hops, 2 * sum(sample.asked for sample in samples) / len(samples)))
     return found
 
 
@@ -157,11 +168,10 @@ def _histogram(axes: "Axes", values: list[float]) -> bool:
     return bool(values)
 
 
-def _sweep(axes: "Axes", seed: int) -> bool:
-    points = hops_by_size(seed, _SWEEP_SIZES)
-    axes.plot([size for size, _ in points], [hops for _, hops in points], marker="o")
+def _sweep(axes: "Axes", points: Sequence[Cost], what: Literal["hops", "datagrams"]) -> bool:
+    axes.plot([cost.nodes for cost in points], [getattr(cost, what) for cost in points], marker="o")
     axes.set_xscale("log")
-    axes.set_ylabel("hops, mean")
+    axes.set_ylabel(f"{what} a lookup, mean")
     return True
 
 

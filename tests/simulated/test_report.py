@@ -35,8 +35,15 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_the_page_has_every_plot(page: str) -> None:
     """Latency distributions, success over time, traffic per node, network size against hops, room spread."""
-    assert page.count("<svg") == page.count("</svg>") == 6
-    for title in ("how long", "over time", "Traffic per node", "Network size against hops", "how a line spreads"):
+    assert page.count("<svg") == page.count("</svg>") == 7
+    for title in (
+        "how long",
+        "over time",
+        "Traffic per node",
+        "Network size against hops",
+        "size against datagrams",
+        "how a line spreads",
+    ):
         assert title in page
 
 
