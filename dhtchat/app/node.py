@@ -145,6 +145,7 @@ class ChatNode:
         self._stack = contextlib.AsyncExitStack()
         self._tasks: _Owned
         self._faces = Faces()
+        self._is_ready = False
         self._left = False
         self._pacer = pacer or Pacer(SAY_BURST, SAY_PER_S)
         self._away: str | None = None
@@ -332,6 +333,7 @@ class ChatNode:
         login = core.me.name if self.account.owns_name else f"{core.me.name}#{fingerprint(core.me.peer)}"
         remember_login(self._settings.data_dir, self._settings.parameters, self._folder.path.parent.name, login)
         core.emit(self._ready())
+        self._is_ready = True
         if not self.account.owns_name or self.account.contested:
             core.emit(
                 Warned(
@@ -756,8 +758,8 @@ class ChatNode:
 
     @property
     def is_online(self) -> bool:
-        """Between `go_online` and `leave`."""
-        return hasattr(self, "_tasks") and not self._left
+        """From `ready` to `leave`."""
+        return self._is_ready and not self._left
 
     @property
     def inspection(self) -> Inspection:
