@@ -80,7 +80,7 @@ endif
 # Editable, without the network. `pip check` fails when pyproject.toml asks for something the locks do not have.
 .venv/installed: .venv/locked pyproject.toml dhtchat/__init__.py
 	@$(BIN)/python -m pip install --quiet --no-index --no-build-isolation --no-deps --editable .
-	@$(BIN)/python -m pip check
+	@$(BIN)/python -m pip check > .venv/check || { cat .venv/check >&2; exit 1; }
 	@touch $@
 
 .venv/developed: .venv/locked requirements/dev.txt

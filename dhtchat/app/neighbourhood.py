@@ -9,6 +9,7 @@ said here.
 import asyncio
 import contextlib
 import logging
+import socket
 from collections.abc import AsyncIterator, Iterable
 from importlib.util import find_spec
 from ipaddress import IPv4Address, ip_address
@@ -136,6 +137,16 @@ async def _opened(interfaces: Interfaces) -> "AsyncIterator[AsyncZeroconf]":
         yield multicast
     finally:
         await multicast.async_close()
+
+
+def own_address() -> str:
+    """The IPv4 address from which this machine would reach others; 127.0.0.1 when it has no other."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # of no network (RFC 5737); connecting a datagram socket sends nothing
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])
 
 
 def _own_addresses() -> list[str]:

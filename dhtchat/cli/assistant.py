@@ -34,6 +34,7 @@ class Steps(Protocol):
     settings: "Settings"
 
     def find(self, given: NodeAddress | None = None) -> "Found": ...
+    def open_door(self) -> "Found": ...
     def is_taken(self, name: str) -> bool: ...
     def register(self, name: str, password: str) -> str: ...
     def rooms(self) -> list[str]: ...
@@ -48,22 +49,23 @@ class Outcome(NamedTuple):
     rooms: list[str]
 
 
-def run_assistant(settings: "Settings") -> int:
-    """Ask, then chat. Returns the exit code of the chat."""
+def run_assistant(settings: "Settings", network: str) -> int:
+    """Ask, then chat. Returns the exit code of the chat. `network`: as on the command line."""
     from dhtchat.cli.first_steps import FirstSteps
     from dhtchat.cli.line_mode import join
 
-    outcome = Assistant(FirstSteps(settings)).run()
-    return join(
-        outcome.settings,
-        outcome.name,
-        outcome.rooms,
-        PasswordOptions(),
-        create=False,
-        json=False,
-        plain=False,
-        password=outcome.password,
-    )
+    with FirstSteps(settings, network) as steps:
+        outcome = Assistant(steps).run()
+        return join(
+            outcome.settings,
+            outcome.name,
+            outcome.rooms,
+            PasswordOptions(),
+            create=False,
+            json=False,
+            plain=False,
+            password=outcome.password,
+        )
 
 
 def ask_openly(prompt: str) -> str:
@@ -153,24 +155,40 @@ class Assistant:
             if given or named:
                 self._tell(f"Looking for the network at {given or named} ...")
             else:
-                self._tell("Looking for the network: peers remembered here, this machine, the local network ...")
+                self._tell("Looking for a network: known peers, this machine, the local network ...")
             try:
                 found = self._steps.find(given)
             except NetworkTrouble as error:
-                self._tell(_sentence(error))
+                self._tell(_sentence(error) if given or named else "Nobody answered.")
                 if not (given or named) and not is_available():
                     self._tell("The local network was not asked: that takes the extra 'lan', see the user guide.")
             else:
                 self._tell(_how(found))
                 if found.via == "local":
-                    self._tell("People on other machines need an address of this one to reach you: give it with")
-                    self._tell(f"'dhtchat start --bootstrap ADDRESS:{BOOTSTRAP_PORT}'. On this machine all is well.")
+                    self._tell("Through it you meet people on this machine. To meet others as well, begin with")
+                    self._tell(
+                        f"'dhtchat start --bootstrap ADDRESS:{BOOTSTRAP_PORT}', an address they reach this machine by."
+                    )
                 return
-            self._tell(
-                f"You need the address of a node: ask somebody who is in. It looks like 192.0.2.10:{BOOTSTRAP_PORT}."
-            )
-            self._tell("Is nobody in yet? Type 'dhtchat bootstrap' in another terminal and leave it running.")
+            question = "How do you want to go on?"
+            if self._choose(question, "I have the address of a node, or look again", "begin a network here") == 2:
+                if self._begin_here():
+                    return
+                continue
+            self._tell(f"An address looks like 192.0.2.10:{BOOTSTRAP_PORT}. Somebody who is in can tell you one.")
             given = self._ask_address()
+
+    def _begin_here(self) -> bool:
+        """Whether a node runs on this machine now."""
+        self._tell("Starting a node on this machine ...")
+        try:
+            found = self._steps.open_door()
+        except DhtChatError as error:
+            self._apologise(error)
+            return False
+        self._tell(f"A node runs at {found.address.endpoint}, for as long as you chat.")
+        self._tell("Others on this machine find it by themselves. Give the address to those on other machines.")
+        return True
 
     def _ask_address(self) -> NodeAddress | None:
         while True:

@@ -94,9 +94,8 @@ def run_demo(peers: int, *, parent: Path | None, show_times: bool, quiet: bool) 
         took_s = time.monotonic() - started_s
         story.told(f"\nAll {story.checked} checks passed in {took_s:.0f} s; nothing is left running.")
         program = _own_command()
-        story.told(
-            f"Your turn: '{program} bootstrap' in one terminal, '{program} join YOURNAME --register' in two others."
-        )
+        story.told("Your turn. Type this in two terminals, answer what it asks, and talk with yourself:")
+        story.told(f"    {program}")
         return 0
 
     return run_until_done(work())

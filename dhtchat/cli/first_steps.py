@@ -1,21 +1,28 @@
 """What the assistant asks the network: each question is a short visit, so that between them nothing runs while somebody types."""
 
 import asyncio
+import contextlib
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import msgspec
 
 from dhtchat.app import accounts
 from dhtchat.app.client import visit
+from dhtchat.app.event_lines import decode_event
+from dhtchat.app.neighbourhood import own_address
 from dhtchat.app.paths import last_login, network_folder, profile_folder
 from dhtchat.app.settings import Settings
+from dhtchat.chat.events import ErrorShown, Ready
+from dhtchat.cli.peer_process import die_with_parent
 from dhtchat.cli.running import interrupts_held, loop_factory
-from dhtchat.errors import TooFewAnswered
-from dhtchat.ids import NodeAddress, fingerprint
-from dhtchat.limits import LISTINGS_READ_MAX, ROOMS_OFFERED_MAX
+from dhtchat.errors import NetworkTrouble, NoBootstrapAnswered, TooFewAnswered, error_of
+from dhtchat.ids import Endpoint, NodeAddress, fingerprint, parse_endpoint
+from dhtchat.limits import BOOTSTRAP_PORT, LISTINGS_READ_MAX, ROOMS_OFFERED_MAX
 from dhtchat.records.account import account_key
 from dhtchat.records.listing import ROOMS, RoomListing
 from dhtchat.records.tree import names_between
@@ -32,10 +39,51 @@ class Found(NamedTuple):
 
 
 class FirstSteps:
-    """`settings` know the way in once it is found. Every method raises `NetworkTrouble` when nobody answers."""
+    """`settings` know the way in once it is found. Every method raises `NetworkTrouble` when nobody answers. Use as a context
+    manager: a door that was opened is closed with it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, network: str, *, door_port: int = BOOTSTRAP_PORT) -> None:
+        """`network`: as on the command line."""
         self.settings = settings
+        self._network = network
+        self._door_port = door_port
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def open_door(self) -> Found:
+        """Start a bootstrap node on this machine, and come in through it. It ends when we do. Raises what it says if it cannot."""
+        settings = self.settings
+        command = [sys.executable, "-m", "dhtchat", "bootstrap", "--json", "--port", str(self._door_port)]
+        command += ["--data-dir", str(settings.data_dir), "--network", self._network]
+        command += ["--host", settings.host] if settings.host else []
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # the Ctrl-C of a terminal is ours alone
+            preexec_fn=die_with_parent,
+        )
+        self._stack.callback(process.wait)
+        self._stack.callback(process.terminate)
+        assert process.stdout is not None
+        self._stack.callback(process.stdout.close)
+        event = decode_event(process.stdout.readline())
+        if isinstance(event, ErrorShown):
+            raise error_of(event.code, event.message, event.hint)
+        if not isinstance(event, Ready):
+            raise NetworkTrouble("the node on this machine did not start", hint="See what 'dhtchat bootstrap' says.")
+        # By the address that others use: the first node that answers tells us what ours is, and that is what they are told.
+        port = parse_endpoint(event.address).port
+        for host in dict.fromkeys([settings.host or own_address(), "127.0.0.1"]):
+            with contextlib.suppress(NoBootstrapAnswered):
+                return self.find(NodeAddress(Endpoint(host, port), None))
+        raise NetworkTrouble("the node on this machine does not answer", hint="Is UDP allowed on this machine?")
 
     def find(self, given: NodeAddress | None = None) -> Found:
         """Look for the network at an address, or without one where `join` would."""

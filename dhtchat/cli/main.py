@@ -288,7 +288,7 @@ def start(
     settings = _settings(data_dir, profile, bootstrap, host, port, network, verbose=verbose, quiet=quiet)
     from dhtchat.cli.assistant import run_assistant
 
-    return run_assistant(settings)
+    return run_assistant(settings, network)
 
 
 def up(

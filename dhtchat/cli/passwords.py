@@ -128,7 +128,7 @@ def ask_hidden(prompt: str) -> str:
 
 def tell(line: str) -> None:
     """A line on standard error, where it does not mix with what a script reads."""
-    print(clean(line, single_line=True), file=sys.stderr, flush=True)
+    print(clean(line, single_line=True) if line else "", file=sys.stderr, flush=True)
 
 
 def read_password(

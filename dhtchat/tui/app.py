@@ -1,6 +1,7 @@
 """The full screen: keys become intents, events become pictures. Decides nothing."""
 
 import contextlib
+import gc
 import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime, tzinfo
@@ -16,7 +17,6 @@ from textual.driver import Driver
 from textual.events import Resize
 from textual.filter import LineFilter
 from textual.theme import Theme
-from textual.widgets import Static
 
 from dhtchat.app.faces import Screen
 from dhtchat.app.preferences import Preferences
@@ -42,6 +42,7 @@ from dhtchat.tui.widgets.help_screen import HelpScreen
 from dhtchat.tui.widgets.link_chooser import LinkChooser
 from dhtchat.tui.widgets.member_list import MemberList
 from dhtchat.tui.widgets.paste_question import PasteQuestion
+from dhtchat.tui.widgets.still import Still
 from dhtchat.tui.widgets.talk_list import TalkList
 from dhtchat.tui.widgets.talk_view import TalkView
 
@@ -50,6 +51,7 @@ _FIRST_LINES: Final = 200
 """How much of its history a talk shows when it is opened for the first time."""
 _MORE_LINES: Final = (2_000, HISTORY_LINES_MAX)
 """How much of it is asked for when one scrolls to its top, the first and the second time."""
+_LINES_UNSPARED_MAX: Final = 2_000
 _WIDE_CELLS: Final = 70
 _MEMBERS_CELLS: Final = 100
 """From these widths on the list of talks, then that of members has a place."""
@@ -77,6 +79,8 @@ class ChatApp(App[None]):
     COMMANDS: ClassVar[set[type[Provider]]] = {Everything}  # type: ignore[assignment]
     COMMAND_PALETTE_BINDING = ""  # it is among ours
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("screen")]
+    owns_process = False
+    """Whether the process is there for this screen, and may be tuned for it."""
 
     def __init__(
         self,
@@ -109,7 +113,8 @@ class ChatApp(App[None]):
         self._found = 0, 0
         self._is_stale = False
         """Whether something was told that is not shown yet."""
-        self._topic, self._status = Static(id="topic", markup=False), Static(id="status", markup=False)
+        self._lines_spared = -_LINES_UNSPARED_MAX
+        self._topic, self._status = Still(id="topic"), Still(id="status")
         self._list, self._view, self._members = TalkList(), TalkView(), MemberList()
         self._finder = Finder()
         self._composer = Composer(self._complete)
@@ -143,6 +148,7 @@ class ChatApp(App[None]):
         self._wear(0)
         self._composer.focus()
         self._follow()
+        self.call_later(self._spare_collector)
         self.set_interval(SCREEN_STATUS_POLL_S, self._keep_current)
 
     @work
@@ -172,6 +178,8 @@ class ChatApp(App[None]):
                 | events.Hands(room=room, by=str())
             ):
                 self._ask(intents.ListNames(room))
+            case events.History():
+                self.call_later(self._spare_collector)
         if current is not before and current.name and current.name not in self._asked:
             self._ask_history(_FIRST_LINES)
         self._show_soon()
@@ -205,7 +213,7 @@ class ChatApp(App[None]):
             self._ask(intents.MarkRead(read))
         self._list.show(talks, self._palette)
         self._members.show(talks, self._palette)
-        self._topic.update(clean(f" {talks.heading()}", single_line=True))
+        self._topic.put(clean(f" {talks.heading()}", single_line=True))
         waiting = sum(len(talk.unread) for talk in talks.by_name.values())
         if isinstance(self._driver, Window) and self._preferences.screen.title:
             self._driver.show_title(f"{current.name or talks.user} - dhtchat{f' ({waiting})' if waiting else ''}")
@@ -216,7 +224,7 @@ class ChatApp(App[None]):
         if self._finder.display:
             at, of = self._found
             status = f" {at} of {of}" if of else " nothing found" if self._find_words else " find"
-        self._status.update(status)
+        self._status.put(status)
 
     def _show_soon(self) -> None:
         """Once for all that happens until then."""
@@ -236,7 +244,17 @@ class ChatApp(App[None]):
         self._show_soon()
 
     async def _keep_current(self) -> None:
+        self._spare_collector()
         await self._peer.perform(intents.ShowStatus())
+
+    def _spare_collector(self) -> None:
+        """What is here to stay is not looked at again and again: walking through the program and ten thousand lines takes the
+        garbage collector a tenth of a second, while somebody types."""
+        lines = sum(len(talk.lines) for talk in self.talks.by_name.values())
+        if self.owns_process and lines >= self._lines_spared + _LINES_UNSPARED_MAX:
+            self._lines_spared = lines
+            gc.collect()
+            gc.freeze()
 
     def on_resize(self, event: Resize) -> None:
         self._list.display = event.size.width >= _WIDE_CELLS
@@ -397,5 +415,6 @@ async def run(
         del os.environ["NO_COLOR"]  # set to nothing means nothing (no-color.org); Textual asks only whether it is set
     tell_alt_keys()
     app = ChatApp(peer, user, preferences=preferences, palette=palette, is_dark=is_dark)
+    app.owns_process = True
     with contextlib.suppress(EOFError):
         await app.run_async(mouse=preferences.screen.mouse)

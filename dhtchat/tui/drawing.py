@@ -1,5 +1,6 @@
 """Lines of talk as styled text. Built from the spans of `chat/markup.py` only: remote text is never parsed as markup."""
 
+import re
 from typing import Final
 
 from rich.cells import cell_len, set_cell_size
@@ -89,7 +90,24 @@ def wrapped(text: Text, hang: int, cells: int, console: Console) -> list[Text]:
     return [rows[0], *(Text(" " * hang).append_text(row) for row in rest.wrap(console, cells - hang))]
 
 
-def is_one_row(line: Line, width: int) -> bool:
-    """Whether the line surely fits one row, told without drawing it: thousands are asked at once."""
-    plain = not (line.quote or line.edited or line.reactions or line.state == "failed")
-    return plain and line.text.isascii() and "\n" not in line.text and len(line.text) + 4 <= width
+_PLAIN: Final = re.compile(r"(?! )(?:[!-)+-\[\]-_a-}]| (?! ))*")
+"""ASCII with single blanks and without what may be markup: it is drawn as it stands."""
+
+
+def rows_at_once(line: Line, width: int) -> int:
+    """How many rows the line takes, told without drawing it, for thousands are asked at once; 0: that needs drawing."""
+    if line.quote or line.edited or line.reactions or line.hang or line.state == "failed":
+        return 0
+    if not line.text or not _PLAIN.fullmatch(line.text):
+        return 0
+    words = line.text.split(" ")
+    if line.own and line.state:
+        words.append(MARKS.get(line.state, ""))
+    rows, column = 1, 0
+    for word in words:
+        if len(word) > width:
+            return 0
+        if column and column + len(word) > width:
+            rows, column = rows + 1, 0
+        column += len(word) + 1
+    return rows

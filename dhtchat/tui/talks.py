@@ -15,6 +15,8 @@ from dhtchat.chat.markup import beginning, clean
 from dhtchat.limits import SCREEN_LINES_MAX
 from dhtchat.tui.notices import notice_lines
 
+_TOUCHED_MAX: Final = 200
+_DROPPED_AT_ONCE: Final = 200
 QUOTE_CHARACTERS: Final = 30
 """How much of a line a reply repeats."""
 
@@ -47,8 +49,6 @@ class Line:
     quote: str = ""
     state: str = ""
     reactions: dict[str, list[str]] = field(default_factory=dict)
-    version: int = 0
-    """Goes up with every change."""
 
 
 @dataclass(slots=True)
@@ -64,8 +64,12 @@ class Talk:
     """The first line that was unread when the talk was opened."""
     topic: str = ""
     members: dict[str, events.MemberEntry] = field(default_factory=dict)
-    version: int = 0
-    """Goes up with every change of the lines."""
+    structure: int = 0
+    """Goes up when lines come to stand elsewhere: any change but one at the end, or in a line."""
+    touched: list[Line] = field(default_factory=list)
+    """Lines that changed since whoever draws them took note."""
+    members_version: int = 0
+    """Goes up with every change of the members."""
 
     @property
     def is_room(self) -> bool:
@@ -92,7 +96,7 @@ class Talk:
         self.lines = sorted([*lines, *self.lines], key=lambda line: times.get(line, start))
         self.by_id |= {line.id: line for line in lines}
         self._drop_the_oldest()
-        self.version += 1
+        self.structure += 1
 
     def place(self, line: Line) -> None:
         """By time for what was late, else at the end; the oldest make way."""
@@ -100,16 +104,27 @@ class Talk:
         if line.sent_at is not None:
             while at and (before := self.lines[at - 1].sent_at) is not None and before > line.sent_at:
                 at -= 1
+        self.structure += at != len(self.lines)
         self.lines.insert(at, line)
         if line.id:
             self.by_id[line.id] = line
         self._drop_the_oldest()
-        self.version += 1
+
+    def touch(self, line: Line) -> None:
+        """It says something else from now on."""
+        if len(self.touched) < _TOUCHED_MAX:
+            self.touched.append(line)
+        else:
+            self.structure += 1
 
     def _drop_the_oldest(self) -> None:
-        for old in self.lines[:-SCREEN_LINES_MAX]:
+        """Many at once: after it, all that is left has to be laid out again."""
+        if len(self.lines) <= SCREEN_LINES_MAX:
+            return
+        for old in self.lines[: -SCREEN_LINES_MAX + _DROPPED_AT_ONCE]:
             self.by_id.pop(old.id, None)
-        del self.lines[:-SCREEN_LINES_MAX]
+        del self.lines[: -SCREEN_LINES_MAX + _DROPPED_AT_ONCE]
+        self.structure += 1
 
 
 class Talks:
@@ -147,10 +162,11 @@ class Talks:
     def open(self, name: str) -> Talk:
         """Make the talk of that name the current one, made if need be. What was unread stays marked off."""
         self.current.marker = ""
+        self.current.structure += 1
         self.current = talk = self.by_name.setdefault(name, Talk(name))
         talk.marker = talk.unread[0] if talk.unread else ""
         talk.heat = Heat.NONE
-        talk.version += 1
+        talk.structure += 1
         return talk
 
     def take_read(self) -> tuple[str, ...]:
@@ -171,8 +187,7 @@ class Talks:
                 for talk in self.by_name.values():
                     if line_id in talk.by_id:
                         talk.by_id[line_id].state = state
-                        talk.by_id[line_id].version += 1
-                        talk.version += 1
+                        talk.touch(talk.by_id[line_id])
             case events.LinesRead(target=target, ids=ids):
                 if read := self.by_name.get(target):
                     read.unread = [line for line in read.unread if line not in ids]
@@ -191,14 +206,18 @@ class Talks:
                 self.listed_rooms |= {clean(room.name, single_line=True) for room in rooms}
                 self._say(event, [self.current.name])
             case events.Names(room=room, members=members):
-                self._talk(room).members = {clean(member.name, single_line=True): member for member in members}
+                talk = self._talk(room)
+                talk.members = {clean(member.name, single_line=True): member for member in members}
+                talk.members_version += 1
             case events.PresenceChanged(user=user, online=online):
                 self.online[user] = online
+                for talk in self.by_name.values():
+                    talk.members_version += user in talk.members
                 self._say(event, [user] if user in self.by_name else [])
             case events.Joined(room=room):
                 self._say(event, [room])
             case events.Kicked(room=room, user=user):
-                self._talk(room).members.pop(clean(user, single_line=True), None)
+                self._lose_member(room, user)
                 self._say(event, [room])
             case (
                 events.RoleChanged(room=room)
@@ -211,6 +230,7 @@ class Talks:
                 if user == self.user:
                     self._close(room)
                 else:
+                    self._lose_member(room, user)
                     self._say(event, [room])
             case events.Ready(peers=peers):
                 self.peers, self.connection = peers, "online"
@@ -252,6 +272,11 @@ class Talks:
     def _talk(self, name: str) -> Talk:
         name = clean(name, single_line=True) if name else ""
         return self.by_name.setdefault(name, Talk(name))
+
+    def _lose_member(self, room: str, user: str) -> None:
+        talk = self._talk(room)
+        talk.members.pop(clean(user, single_line=True), None)
+        talk.members_version += 1
 
     def _close(self, room: str) -> None:
         closed = self.by_name.pop(clean(room, single_line=True), None)
@@ -297,8 +322,7 @@ class Talks:
         if event.edits or event.deletes or event.reacts_to:
             if line is not None:
                 self._operate(event, line)
-                line.version += 1
-                talk.version += 1
+                talk.touch(line)
             return
         if event.id in talk.by_id:
             return

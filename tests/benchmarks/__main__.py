@@ -4,10 +4,15 @@ import argparse
 import json
 import sys
 
-from tests.benchmarks import dht, links, passwords, startup, talk
+from tests.benchmarks import dht, links, passwords, screen, startup, talk
 from tests.benchmarks.figures import Figure
 
-BENCHMARKS = {"startup": startup.measure, "passwords": passwords.measure, "links": links.measure}
+BENCHMARKS = {
+    "startup": startup.measure,
+    "passwords": passwords.measure,
+    "links": links.measure,
+    "screen": screen.measure,
+}
 NETWORKED = {"talk": talk, "dht": dht}
 """Those that start processes, have options and print a table of their own."""
 NAMES = (*BENCHMARKS, *NETWORKED)

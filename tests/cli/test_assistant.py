@@ -41,6 +41,10 @@ class Network:
         self.settings = msgspec.structs.replace(self.settings, bootstrap=(address,))
         return Found("bootstrap" if given else "local", address)
 
+    def open_door(self) -> Found:
+        self._may_fail("open_door")
+        return self.find(parse_node_address("192.168.1.7:8468"))
+
     def is_taken(self, name: str) -> bool:
         self._may_fail("is_taken")
         return name in self.taken
@@ -128,10 +132,17 @@ def test_somebody_else_on_a_machine_that_knows_alice(tmp_path: Path) -> None:
 
 def test_nobody_is_found_until_an_address_is_named(tmp_path: Path) -> None:
     network = Network(tmp_path, "alice", find=2)
-    person = Person("", "not an address", "192.0.2.10", "2", "alice", "")
+    person = Person("", "", "1", "not an address", "192.0.2.10", "2", "alice", "")
     assert person.talk(network).settings.bootstrap == (FRIEND,)
     assert network.looked_at == [None, None, FRIEND], "Enter alone looks again; the usual port need not be typed"
-    assert person.said.count("'dhtchat bootstrap'") == 2
+
+
+def test_somebody_has_to_be_the_first(tmp_path: Path) -> None:
+    """Where nobody is, a node can be started; if that fails, the network is looked for again."""
+    network = Network(tmp_path, find=2, open_door=1)
+    person = Person("2", "2", "1", "alice", GOOD, GOOD, "")
+    assert person.talk(network).settings.bootstrap == (parse_node_address("192.168.1.7:8468"),)
+    assert "A node runs at 192.168.1.7:8468, for as long as you chat." in person.said
 
 
 def test_a_name_that_is_taken_or_no_name(tmp_path: Path) -> None:
@@ -184,6 +195,6 @@ def test_ctrl_c_at_any_question_says_what_is_so(tmp_path: Path, answered: int) -
 @pytest.mark.parametrize("columns", [40, 80])
 def test_every_line_fits_the_terminal(tmp_path: Path, columns: int) -> None:
     network = Network(tmp_path, "taken", find=1, is_taken=1)
-    person = Person("", "1", "al", "taken", "", "", "alice", "weak", GOOD, GOOD, "")
+    person = Person("", "", "1", "al", "taken", "", "", "alice", "weak", GOOD, GOOD, "")
     person.talk(network, columns)
     assert [line for line in [*person.heard, *person.asked] if len(line) > columns] == []

@@ -3,10 +3,10 @@
 from rich.cells import cell_len, set_cell_size
 from rich.style import Style
 from rich.text import Text
-from textual.widgets import Static
 
 from dhtchat.tui.talks import Talks
 from dhtchat.tui.themes import Palette, colour_of
+from dhtchat.tui.widgets.still import Still
 
 _CELLS = 16
 """As the style sheet has it, without its padding."""
@@ -14,13 +14,18 @@ _HAND = " ✋"
 _ROLES = {"owner": "~", "moderator": "@", "speaker": " ", "listener": "-"}
 
 
-class MemberList(Static):
+class MemberList(Still):
     """Those online first; a raised hand is shown."""
 
     def __init__(self) -> None:
-        super().__init__(id="members", markup=False)
+        super().__init__(id="members")
+        self._shown: object = None
 
     def show(self, talks: Talks, palette: Palette) -> None:
+        state = talks.current.name, talks.current.members_version, palette, self.size.height
+        if state == self._shown:
+            return  # hundreds of members are not to be sorted for each line that is said
+        self._shown = state
         rows = Text()
         members = [
             (name, member, talks.online.get(name, member.online) or name == talks.user)
@@ -31,4 +36,4 @@ class MemberList(Static):
             shown = set_cell_size(name, _CELLS - 2 - cell_len(hand))
             style = Style(color=colour_of(name, palette) if is_online else palette.faint)
             rows.append(f"{'●' if is_online else '○'}{_ROLES[member.role]}{shown}{hand}\n", style)
-        self.update(rows)
+        self.put(rows)

@@ -5,15 +5,15 @@ from rich.style import Style
 from rich.text import Text
 from textual.events import Click
 from textual.message import Message
-from textual.widgets import Static
 
 from dhtchat.tui.talks import Heat, Talks
 from dhtchat.tui.themes import Palette
+from dhtchat.tui.widgets.still import Still
 
 _CELLS = 20
 
 
-class TalkList(Static):
+class TalkList(Still):
     """A row a talk: its number for Alt, its name, how much is unread, in the colour of its heat."""
 
     class Chosen(Message):
@@ -22,7 +22,7 @@ class TalkList(Static):
             self.name = name
 
     def __init__(self) -> None:
-        super().__init__(id="talks", markup=False)
+        super().__init__(id="talks")
         self._names: list[str] = []
 
     def show(self, talks: Talks, palette: Palette) -> None:
@@ -41,7 +41,7 @@ class TalkList(Static):
             name = talk.name or "dhtchat"
             row = f"{number if number < 10 else ' '}{sign}{set_cell_size(name, _CELLS - 7)} {unread:>3} "
             rows.append(row + "\n", Style(color=colours[talk.heat], reverse=is_current or None, bold=bool(talk.heat)))
-        self.update(rows)
+        self.put(rows)
 
     def on_click(self, event: Click) -> None:
         if 0 <= event.y < len(self._names):

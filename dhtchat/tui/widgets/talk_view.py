@@ -1,7 +1,8 @@
 """The lines of the current talk. Only what is visible is drawn: ten thousand lines cost no more than twenty."""
 
 from bisect import bisect_right
-from itertools import accumulate
+from collections.abc import Mapping
+from datetime import date
 from typing import TYPE_CHECKING
 
 from rich.segment import Segment
@@ -13,7 +14,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from dhtchat.chat.markup import clean, parse
-from dhtchat.tui.drawing import body, gutter, gutter_cells, is_one_row, wrapped
+from dhtchat.tui.drawing import body, gutter, gutter_cells, rows_at_once, wrapped
 from dhtchat.tui.talks import Line, Talk
 from dhtchat.tui.themes import DARK, Palette
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from textual import events
 
 _NEW = "new"
+_NOTHING: Mapping[Line, int] = {}
+_DRAWN_MAX = 2_000
+"""Lines that are kept as they were drawn."""
 
 
 class TalkView(ScrollView, can_focus=False):
@@ -37,9 +41,14 @@ class TalkView(ScrollView, can_focus=False):
         """Lines, and between them the words of separators."""
         self._ends: list[int] = []
         """Behind which row each item ends."""
-        self._drawn: dict[int, list[Strip]] = {}
-        self._heights: dict[Line, tuple[int, int]] = {}
-        """Of each line in what version of it: to wrap thousands of them for every new one would take half a second."""
+        self._places: dict[Line, int] = {}
+        """Which of the items each line is."""
+        self._drawn: dict[Line, list[Strip]] = {}
+        self._laid_out: tuple[Talk, int, int, Palette] | None = None
+        """Which talk, in what structure, how wide: while that holds, only what is new or touched is looked at. To lay out
+        ten thousand lines for each new one would take longer than people wait."""
+        self._day: date | None = None
+        self._lines_seen = 0
         self._width = 0
         self._found: Line | None = None
         """What was searched for and stands out."""
@@ -84,7 +93,7 @@ class TalkView(ScrollView, can_focus=False):
         self._drawn = {}
         self.refresh()
         if line is not None:
-            at = self._items.index(line)
+            at = self._places[line]
             start = self._ends[at - 1] if at else 0
             self.scroll_to(y=max(start - self.size.height // 2, 0), animate=False, immediate=True, force=True)
 
@@ -102,6 +111,7 @@ class TalkView(ScrollView, can_focus=False):
 
     def on_resize(self, event: "events.Resize") -> None:
         self._lay_out()
+        self._settle(None)  # also where only its height has changed
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
@@ -115,8 +125,8 @@ class TalkView(ScrollView, can_focus=False):
         try:
             if self._follows:
                 self.scroll_end(animate=False, immediate=True, force=True)
-            elif top is not None and top[0] in self._heights:
-                at = self._items.index(top[0])
+            elif top is not None and top[0] in self._places:
+                at = self._places[top[0]]
                 start = self._ends[at - 1] if at else 0
                 row = start + min(top[1], self._ends[at] - start - 1)
                 self.scroll_to(y=max(row, 0), animate=False, immediate=True, force=True)
@@ -134,29 +144,65 @@ class TalkView(ScrollView, can_focus=False):
         return None
 
     def _lay_out(self) -> None:
-        width = self.scrollable_content_region.width
+        width, talk = self.scrollable_content_region.width, self._talk
         if not width:
             return  # not on the screen yet; on_resize comes when it is
+        state = talk, talk.structure, width, self.palette
+        if self._laid_out == state:
+            self._add()
+            return
         top = None if self._follows else self._top()
-        room = width - gutter_cells(width)
-        known = self._heights if width == self._width else {}
-        self._width = width
-        self._items = list(_with_separators(self._talk))
-        self._drawn = {}
-        self._heights = {}
-        heights = []
-        for item in self._items:
-            if isinstance(item, str):
-                heights.append(1)
-                continue
-            version, height = known.get(item, (-1, 0))
-            if version != item.version:
-                height = 1 if is_one_row(item, room) else len(self._wrap(item, room))
-            self._heights[item] = item.version, height
-            heights.append(height)
-        self._ends = list(accumulate(heights))
+        known: dict[Line, int] = {}
+        if width == self._width:
+            for line in talk.touched:
+                self._places.pop(line, None)
+            known = {line: self._ends[at] - (self._ends[at - 1] if at else 0) for line, at in self._places.items()}
+        self._laid_out, self._width = state, width
+        self._items, self._ends, self._places, self._drawn = [], [], {}, {}
+        self._day, self._lines_seen = None, 0
+        talk.touched.clear()
+        self._append(known)
+        self._resize_content(top)
+
+    def _add(self) -> None:
+        """What is new at the end, and what was touched."""
+        top = None if self._follows else self._top()
+        touched, self._talk.touched = self._talk.touched, []
+        for line in touched:
+            self._drawn.pop(line, None)
+            if (at := self._places.get(line)) is not None:
+                grown = self._height(line) - (self._ends[at] - (self._ends[at - 1] if at else 0))
+                if grown:
+                    self._ends[at:] = [end + grown for end in self._ends[at:]]
+        if touched or self._lines_seen < len(self._talk.lines):
+            self._append()
+            self._resize_content(top)
+
+    def _append(self, known: Mapping[Line, int] = _NOTHING) -> None:
+        """Lay out the lines that have not been seen yet, with what separates them. `known`: how high some of them are."""
+        end = self._ends[-1] if self._ends else 0
+        lines = self._talk.lines
+        for at in range(self._lines_seen, len(lines)):
+            line = lines[at]
+            if line.sent_at is not None and line.sent_at.date() != self._day:
+                self._day = line.sent_at.date()
+                self._items.append(f"{self._day:%A, %Y-%m-%d}")
+                self._ends.append(end := end + 1)
+            if line.id and line.id == self._talk.marker:
+                self._items.append(_NEW)
+                self._ends.append(end := end + 1)
+            self._places[line] = len(self._items)
+            self._items.append(line)
+            self._ends.append(end := end + (known.get(line) or self._height(line)))
+        self._lines_seen = len(lines)
+
+    def _height(self, line: Line) -> int:
+        room = self._width - gutter_cells(self._width)
+        return rows_at_once(line, room) or len(self._wrap(line, room))
+
+    def _resize_content(self, top: tuple[Line, int] | None) -> None:
         self._is_settling = True
-        self.virtual_size = Size(width, self._ends[-1] if self._ends else 0)
+        self.virtual_size = Size(self._width, self._ends[-1] if self._ends else 0)
         self._settle(top)
         self.refresh()
 
@@ -169,14 +215,20 @@ class TalkView(ScrollView, can_focus=False):
         if not self._ends or row >= self._ends[-1]:
             return Strip.blank(width, background)
         at = bisect_right(self._ends, row)
-        if at not in self._drawn:
-            self._drawn[at] = self._draw(
-                self._items[at], self._width
-            )  # as it is laid out, also while a resize is under way
-        rows = self._drawn[at]
+        rows = self._rows(self._items[at])
         inner = row - (self._ends[at - 1] if at else 0)
         strip = rows[min(inner, len(rows) - 1)]
         return strip.adjust_cell_length(width, background).apply_style(background)
+
+    def _rows(self, item: Line | str) -> list[Strip]:
+        """As it is laid out, also while a resize is under way."""
+        if isinstance(item, str):
+            return self._draw(item, self._width)
+        if item not in self._drawn:
+            if len(self._drawn) >= _DRAWN_MAX:
+                self._drawn = {}
+            self._drawn[item] = self._draw(item, self._width)
+        return self._drawn[item]
 
     def _draw(self, item: Line | str, width: int) -> list[Strip]:
         if isinstance(item, str):
@@ -197,16 +249,3 @@ class TalkView(ScrollView, can_focus=False):
 def _has(line: Line, words: list[str]) -> bool:
     said = f"{line.sender} {line.text}".casefold()
     return all(word in said for word in words)
-
-
-def _with_separators(talk: Talk) -> "list[Line | str]":
-    items: list[Line | str] = []
-    day = None
-    for line in talk.lines:
-        if line.sent_at is not None and line.sent_at.date() != day:
-            day = line.sent_at.date()
-            items.append(f"{day:%A, %Y-%m-%d}")
-        if line.id and line.id == talk.marker:
-            items.append(_NEW)
-        items.append(line)
-    return items

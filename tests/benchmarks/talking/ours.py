@@ -34,10 +34,10 @@ class OurTalk(Talk):
         self._waiting: dict[int, asyncio.Future[bool]] = {}
         self._numbers: dict[str, int] = {}
         """Ids of own lines that are under way."""
-        self._node = _peer(self.folder / "near", address)
+        self._node = peer_at(self.folder / "near", address)
         await self._node.__aenter__()
         self._reader = asyncio.create_task(self._read())
-        await _come_online(self._node, "near")
+        await come_online(self._node, "near")
         await self._node.perform(OpenQuery("far"))
         async with asyncio.timeout(START_BOUND_S):
             await self.say(99_999_999)  # makes the link
@@ -69,12 +69,12 @@ class OurTalk(Talk):
                 pass
 
 
-def _peer(folder: Path, door: str) -> ChatNode:
+def peer_at(folder: Path, door: str) -> ChatNode:
     settings = Settings(data_dir=folder, parameters=SIM, bootstrap=(parse_node_address(door),), host=_LOOPBACK)
     return ChatNode(settings, real_runtime(), pacer=Pacer(10**9, 1e9))
 
 
-async def _come_online(node: ChatNode, name: str) -> None:
+async def come_online(node: ChatNode, name: str) -> None:
     await node.connect(name)
     await node.register(name, _PASSWORD)
     await node.log_in(Login(name, None), _PASSWORD)
@@ -85,9 +85,9 @@ async def far(told: dict[str, str]) -> None:
     if told["role"] == "door":
         await _be_door()
         return
-    async with _peer(Path(told["folder"]), told["door"]) as node:
+    async with peer_at(Path(told["folder"]), told["door"]) as node:
         reader = asyncio.create_task(_read_all(node))
-        await _come_online(node, "far")
+        await come_online(node, "far")
         await be_far({})
         reader.cancel()
 
