@@ -111,6 +111,7 @@ class TalkView(ScrollView, can_focus=False):
 
     def on_resize(self, event: "events.Resize") -> None:
         self._lay_out()
+        self._settle(None)  # also where only its height has changed
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
