@@ -51,6 +51,8 @@ _FIRST_LINES: Final = 200
 """How much of its history a talk shows when it is opened for the first time."""
 _MORE_LINES: Final = (2_000, HISTORY_LINES_MAX)
 """How much of it is asked for when one scrolls to its top, the first and the second time."""
+_ID_CHARACTERS: Final = 12
+"""So much of a line's id tells it from all others that somebody can have in front of them."""
 _LINES_UNSPARED_MAX: Final = 2_000
 _WIDE_CELLS: Final = 70
 _MEMBERS_CELLS: Final = 100
@@ -342,6 +344,17 @@ class ChatApp(App[None]):
         """Put the beginning of a command where one writes."""
         self._composer.begin(text)
 
+    # --- one line -----------------------------------------------------------------------------------------------------
+
+    def action_choose(self, step: int) -> None:
+        self._view.choose(step)
+
+    def action_about(self, command: str) -> None:
+        """Begin a command about the chosen line; about the latest when none is chosen."""
+        line = self._view.chosen
+        about = f"/{command} {line.id[:_ID_CHARACTERS] if line else '-1'} "
+        self._composer.begin(about + (line.text if line and command == "edit" and line.own else ""))
+
     # --- finding, links -----------------------------------------------------------------------------------------------
 
     def action_find(self) -> None:
@@ -387,6 +400,8 @@ class ChatApp(App[None]):
             await self._take(events.Notice(message="you talk to nobody here: /join #room or /query NAME"))
         elif intent is not None:
             self.talks.status_asked += isinstance(intent, intents.ShowStatus)
+            self.talks.history_asked += isinstance(intent, intents.ShowHistory)
+            self._view.choose_none()
             await self._peer.perform(intent)
             self._view.follow()
 

@@ -63,7 +63,8 @@ class TalkView(ScrollView, can_focus=False):
 
     def show(self, talk: Talk) -> None:
         """Draw this talk, or what has changed in it."""
-        self._follows = self._follows or talk is not self._talk
+        if talk is not self._talk:
+            self._follows, self._found = True, None
         self._talk = talk
         self._lay_out()
 
@@ -88,6 +89,26 @@ class TalkView(ScrollView, can_focus=False):
         self._show_found(items[at])
         return at + 1, len(items)
 
+    @property
+    def chosen(self) -> Line | None:
+        """The line that stands out, if one does."""
+        return self._found
+
+    def choose(self, step: int) -> None:
+        """The line above the chosen one, or the one below; first the last line of somebody, and none behind it."""
+        lines = [item for item in self._items if isinstance(item, Line) and item.id]
+        at = self._talk_index(lines) + step
+        self._show_found(lines[max(at, 0)] if lines and at < len(lines) else None)
+        if self._found is None:
+            self.follow()
+
+    def choose_none(self) -> None:
+        if self._found is not None:
+            self._show_found(None)
+
+    def _talk_index(self, lines: list[Line]) -> int:
+        return lines.index(self._found) if self._found in lines else len(lines)
+
     def _show_found(self, line: Line | None) -> None:
         self._found = line
         self._drawn = {}
@@ -95,7 +116,8 @@ class TalkView(ScrollView, can_focus=False):
         if line is not None:
             at = self._places[line]
             start = self._ends[at - 1] if at else 0
-            self.scroll_to(y=max(start - self.size.height // 2, 0), animate=False, immediate=True, force=True)
+            if not self.scroll_offset.y <= start or self._ends[at] > self.scroll_offset.y + self.size.height:
+                self.scroll_to(y=max(start - self.size.height // 2, 0), animate=False, immediate=True, force=True)
 
     def links(self) -> list[str]:
         """Where the links on the screen lead, the last first."""
