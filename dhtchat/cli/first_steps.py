@@ -61,6 +61,7 @@ class FirstSteps:
         command = [sys.executable, "-m", "dhtchat", "bootstrap", "--json", "--port", str(self._door_port)]
         command += ["--data-dir", str(settings.data_dir), "--network", self._network]
         command += ["--host", settings.host] if settings.host else []
+        command += ["--no-lan"] if settings.interfaces == () else []
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

@@ -97,7 +97,7 @@ def test_somebody_new_gets_an_account_and_enters_a_room(tmp_path: Path) -> None:
         "a node on this machine (127.0.0.1:8468)",
         "the name alice is yours",
         "k7z5-nuwg-gfvm-ia57",
-        "Strength: [",
+        "Strength: very good",
     ):
         assert told in person.said
     assert GOOD not in person.said
