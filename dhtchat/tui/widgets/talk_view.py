@@ -36,6 +36,8 @@ class TalkView(ScrollView, can_focus=False):
     def __init__(self) -> None:
         super().__init__(id="talk")
         self.palette: Palette = DARK
+        self.has_links = True
+        """Whether the terminal knows links."""
         self._talk = Talk("")
         self._items: list[Line | str] = []
         """Lines, and between them the words of separators."""
@@ -229,7 +231,7 @@ class TalkView(ScrollView, can_focus=False):
         self.refresh()
 
     def _wrap(self, line: Line, room: int) -> list[Text]:
-        return wrapped(body(line, self.palette), line.hang, max(room, 1), self.app.console)
+        return wrapped(body(line, self.palette, with_links=self.has_links), line.hang, max(room, 1), self.app.console)
 
     def render_line(self, y: int) -> Strip:
         width, row = self.scrollable_content_region.width, y + self.scroll_offset.y
