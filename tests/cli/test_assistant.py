@@ -143,7 +143,7 @@ def test_somebody_has_to_be_the_first(tmp_path: Path) -> None:
     person = Person("2", "1", "alice", GOOD, GOOD, "")
     assert person.talk(network).settings.bootstrap == (LOCAL_NODE,)
     assert "Too few nodes answered." in person.said
-    network = Network(tmp_path, find=1)
+    network = Network(tmp_path / "other", find=1)
     person = Person("2", "1", "alice", GOOD, GOOD, "")
     assert person.talk(network).settings.bootstrap == (parse_node_address("192.168.1.7:8468"),)
     assert "A node runs at 192.168.1.7:8468, for as long as you chat." in person.said
