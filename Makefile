@@ -9,7 +9,7 @@ WHEELS ?= --only-binary=:all:
 
 BIN := .venv/bin
 PIP_INSTALL = -m pip install --quiet --progress-bar off --require-hashes $(WHEELS)
-SOURCES := dhtchat bootstrap simulations tests
+SOURCES := dhtchat bootstrap simulations tests docs
 
 # Nothing that happens to be set up on this machine may help or harm.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_TARGET PIP_PREFIX
@@ -20,7 +20,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench soak lint format lock clean rebuild
+.PHONY: help demo site test bench soak lint format lock clean rebuild
 
 help: ## show this list
 	@echo "Two commands are enough: make demo, make test. All of them:"
@@ -43,12 +43,16 @@ bench: .venv/installed .venv/developed ## measure: prints its figures and what t
 soak: .venv/installed .venv/developed ## only the tests that take minutes
 	@$(BIN)/python -m pytest -m soak --timeout 0 $(ARGS)
 
+site: .venv/installed .venv/developed ## build the documentation as a site, build/site/index.html
+	@$(BIN)/python -m sphinx -q -W --keep-going -n -b html docs build/site
+	@echo "built: build/site/index.html"
+
 format: .venv/installed .venv/developed ## format and repair what can be repaired
 	@$(BIN)/ruff format $(SOURCES)
 	@$(BIN)/ruff check --fix $(SOURCES)
 
 clean: ## remove what the other targets made
-	rm -rf .venv .venv-lock dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-lock dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- the environment -------------------------------------------------------------------------------------------------

@@ -292,7 +292,8 @@ SILENCE_CONTACTS_MAX: Final = 1_024
 """A contact that failed is asked once more with fewer tries; after that many failures lookups leave it out this long,
 unless it answers. Our guess."""
 PROBE_CONTACTS: Final = 3
-"""Contacts one probe pings. Every PROBE_INTERVAL_S: a table of 60 has been round in a minute."""
+"""Contacts one probe pings that follows one without an answer; otherwise one is enough. Every PROBE_INTERVAL_S: while nothing
+else is asked, a table of 60 has been round in three minutes."""
 REJOIN_ADDRESSES: Final = 8
 """Remembered addresses one probe tries when no contact is left."""
 REPAIR_GRACE_S: Final = 5
@@ -353,7 +354,10 @@ LINKS_MAX: Final = 256
 KEEPALIVE_INTERVAL_S: Final = 7
 KEEPALIVE_TIMEOUT_S: Final = 20
 """A link that stays silent this long is down. Two pings may be lost; a network away for 30 s is noticed."""
-assert KEEPALIVE_TIMEOUT_S > 2 * KEEPALIVE_INTERVAL_S
+assert KEEPALIVE_TIMEOUT_S > 2 * KEEPALIVE_INTERVAL_S * (1 + 1 / 6)  # half a tick later, see KEEPALIVE_TICKS
+KEEPALIVE_TICKS: Final = 3
+"""An interval has so many ticks, the same for all links of a device, and a ping goes out at the one nearest to its time: many
+links of one peer wake it up together. Our guess."""
 LINK_RACE_S: Final = 12
 """Two links of one pair this close together come from both sides dialling at once; later ones replace the old."""
 assert LINK_RACE_S > HANDSHAKE_TIMEOUT_S
@@ -417,6 +421,11 @@ MAIL_GRACE_S: Final = 2.0
 MAIL_LINKED_GRACE_S: Final = 15.0
 """The same with a link, which may be slow. Our guess; below KEEPALIVE_TIMEOUT_S, so that a dead one costs no more."""
 assert MAIL_LINKED_GRACE_S < KEEPALIVE_TIMEOUT_S
+MAIL_PAUSE_S: Final = 0.5
+"""From saying a line, or news about one, to looking what is to be done about it. Our guess."""
+assert MAIL_PAUSE_S < MAIL_GRACE_S
+MAIL_DEADLINES_S: Final = 60.0
+"""While a line waits to be fetched, its last day is looked for this often: by a clock that people set."""
 MAIL_RETRY_FIRST_S: Final = 5.0
 MAIL_RETRY_MAX_S: Final = 300.0
 """Between tries to store a letter; doubles."""
@@ -567,7 +576,8 @@ LINK_GRACE_S: Final = 5.0
 """A neighbour whose link broke this long ago, and who did not come back, is shown as offline. Our guess."""
 QUIET_LIMIT_S: Final = 10.0
 """No node has answered for this long although asked: disconnected."""
-PROBE_INTERVAL_S: Final = 3.0
+PROBE_INTERVAL_S: Final = 4.0
+"""Who has heard nothing for so long asks somebody. Our guess."""
 assert QUIET_LIMIT_S > 2 * PROBE_INTERVAL_S
 LOOKUPS_AT_ONCE: Final = 8
 """Lookups that one question of a user, or one round of upkeep, has in flight."""
@@ -597,6 +607,8 @@ assert ADDRESS_RECHECK_S <= PRESENCE_TTL_S - PRESENCE_REFRESH_S
 JOURNAL_WRITES_MAX: Final = 20_000
 """Writes waiting for a disk that refuses. Above it nothing more is said, and who sends us something waits. At the longest
 texts this is 80 MiB."""
+KEEPER_PAUSE_S: Final = 1.0
+"""What changes whom we want to be linked to is looked at together, after this long. Our guess."""
 SCRUB_INTERVAL_S: Final = 10.0
 """What was deleted is overwritten on disk after this at the latest. Our guess."""
 RETENTION_INTERVAL_S: Final = 3_600.0

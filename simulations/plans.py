@@ -5,7 +5,7 @@ Drawn from a seed, played by `playing.py`, made smaller by `shrinking.py`, told 
 
 import random
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -69,6 +69,20 @@ class Topic(_Personal, frozen=True, kw_only=True):
 
     def words(self) -> str:
         return f"{self.who} sets the topic of {self.room} to {self.text!r}"
+
+
+class Rule(_Personal, frozen=True, kw_only=True):
+    """Whether or not they have the right to. `whom`: another, but for the modes."""
+
+    room: str
+    act: Literal["op", "deop", "voice", "devoice", "kick", "owner", "+m", "-m"]
+    whom: str
+
+    def people(self) -> tuple[str, ...]:
+        return (self.who, self.whom)
+
+    def words(self) -> str:
+        return f"{self.who} in {self.room}: /{self.act} {self.whom}"
 
 
 class Away(_Personal, frozen=True, kw_only=True):
@@ -237,6 +251,7 @@ AnyStep = (
     | Join
     | Part
     | Topic
+    | Rule
     | Away
     | Quit
     | Crash
@@ -322,6 +337,8 @@ _LATENCIES_S: Final = ((0.001, 0.002), (0.005, 0.025), (0.005, 0.025), (0.02, 0.
 _ROOMS: Final = (0, 1, 1, 2, 3)
 _LINES: Final = (5, 10, 20, 40)
 """About how many are said."""
+_RULED_SHARE: Final = 0.3
+_ACTS: Final = ("op", "deop", "deop", "voice", "devoice", "kick", "owner", "+m", "-m")  # fmt: skip
 _KINDS_AT_ONCE: Final = 4
 """At most so many kinds of fault in one run: each run leaves most out, so that one does not hide what another shows."""
 _SKEW_S: Final = 250.0
@@ -359,6 +376,7 @@ class _Drawing:
         for draw_kind in rng.sample(_KINDS, rng.randint(1, _KINDS_AT_ONCE)):
             for _ in range(rng.randint(1, 3)):
                 steps += draw_kind(self)
+        steps += self._rulings()
         steps.sort(key=lambda step: step.at_s)
         # Who intrudes must never have been a member: those who were may be told lines that were said before they left.
         entering = {(self.account(step.who), step.room) for step in steps if isinstance(step, Join)}
@@ -385,6 +403,26 @@ class _Drawing:
             text = f"line {number} of {who}"
             says.append(Say(at_s=self.moment(), who=who, target=target, text=text))
         return says
+
+    def _rulings(self) -> list[Rule]:
+        """In some runs with rooms the owner makes moderators, and then they and others rule, rightly and wrongly."""
+        rng = random.Random(f"{self.seed}/rulings")  # of its own: what else a seed draws does not depend on it
+        if not self.rooms or rng.random() > _RULED_SHARE:
+            return []
+        rulings = []
+        for room, members in self.rooms.items():
+            accounts = sorted({self.account(name) for name in members})
+            if len(accounts) < 2:
+                continue
+            owner, others = members[0], [name for name in accounts if name != self.account(members[0])]
+            for whom in rng.sample(others, min(2, len(others))):
+                rulings.append(Rule(at_s=round(rng.uniform(0.0, 2.0), 3), who=owner, room=room, act="op", whom=whom))
+            for _ in range(rng.randint(1, 8)):
+                who = rng.choice((owner, rng.choice(members)))
+                whom = rng.choice([name for name in accounts if name != self.account(who)])
+                at_s = round(rng.uniform(2.0, self.lasts_s), 3)
+                rulings.append(Rule(at_s=at_s, who=who, room=room, act=rng.choice(_ACTS), whom=whom))
+        return rulings
 
     def account(self, name: str) -> str:
         return self.devices.get(name, name)

@@ -122,6 +122,9 @@ class Playing:
             case plans.Topic(room=room, text=text):
                 if room in person.rooms:
                     await person.perform(intents.ChangeTopic(text, room))
+            case plans.Rule(room=room, act=act, whom=whom):
+                if room in person.rooms:
+                    await person.perform(_ruling(act, whom, room))
             case plans.Away(text=note):
                 await person.perform(intents.SetAway(note))
             case plans.Quit(down_s=down_s, elsewhere=elsewhere):
@@ -318,10 +321,22 @@ class Playing:
                 really = {other.peer for other in inside.values() if room in other.room_conversations()}
                 if members != really:
                     found.append(f"{name} sees {len(members)} in {room}, where {len(really)} are")
+        for room in self.plan.rooms:
+            seen = {name: inspection.roles()[room] for name, inspection in inside.items() if room in inspection.roles()}
+            if len({(tuple(heads), tuple(roles.items())) for heads, roles in seen.values()}) > 1:
+                found.append(f"in {room} not all see the same roles: {seen}")
         return found
 
 
-_TYPED = (plans.Say, plans.Join, plans.Part, plans.Topic, plans.Away, plans.Quit)
+_TYPED = (plans.Say, plans.Join, plans.Part, plans.Topic, plans.Rule, plans.Away, plans.Quit)
+
+
+def _ruling(act: str, whom: str, room: str) -> intents.Intent:
+    if act in ("+m", "-m"):
+        return intents.ChangeMode(act == "+m", room)
+    if act in ("op", "voice", "owner"):
+        return intents.Grant(whom, act, room)  # type: ignore[arg-type]
+    return intents.Remove(whom, act, "", room)  # type: ignore[arg-type]
 
 
 def _lines(inspection: Inspection) -> dict[bytes, set[bytes]]:

@@ -182,7 +182,7 @@ def _slots(storage: RecordStorage) -> Iterator[tuple[_Slot, int]]:
 
 def shown_on_disk(person: Person) -> set[str]:
     """Ids of the lines that a person's disk has as shown. A topic is a statement, too, but no line."""
-    found = _query(person, "SELECT id, raw FROM statements WHERE shown=1")
+    found = _query(person, "SELECT id, raw FROM statements WHERE shown=1 AND hidden=0")
     return {
         statement_id.hex()
         for rows in found

@@ -98,6 +98,10 @@ class Exchange:
         self._on_shown = on_shown
         self.outbox = Outbox(core.me.device)
         self.statistics: Counter[str] = Counter()
+        self.on_owing_changed: Callable[[], None] = lambda: None
+        """Told when somebody lacks a line of ours who did not, or the other way round."""
+        self.on_held: Callable[[], None] = lambda: None
+        """Told when a line waits for others: `release` is due some time."""
         self._progress: dict[MessageId, tuple[int | None, int | None]] = {}
         """Of own lines in rooms, whom they have reached of how many."""
         self._comparisons: dict[bytes, asyncio.Event] = {}
@@ -153,6 +157,7 @@ class Exchange:
         counter = statement.body.counter
         if not isinstance(statement.body.content, Read):
             self._show_status([self.outbox.add(statement.id, talk.id, counter, entitled, direct=talk.direct)])
+            self.on_owing_changed()
         tell = Tell(statement.raw)
         for peer in [*entitled, self._core.me.peer]:
             for link in self._pool.links_of(peer):
@@ -377,6 +382,8 @@ class Exchange:
                 committed.setdefault(statement.author.peer, []).append(statement.id)
         self._core.journal.after(lambda: self._acknowledge(committed))
         self._core.journal.after(lambda: self._tell_own_devices(for_own_devices))
+        if talk.timeline.waiting:
+            self.on_held()
         return news
 
     def _tell_own_devices(self, statements: list[Statement]) -> None:
@@ -501,6 +508,7 @@ class Exchange:
                     writes.append(keep_text(content.target, text))
             case Delete():
                 self.outbox.drop(place.id for place in statement.takes_back)
+                self.on_owing_changed()
                 for place in statement.takes_back:
                     writes += erase((place.device, place.counter, place.id), line)
             case Read():
@@ -538,6 +546,8 @@ class Exchange:
 
     def _note(self, receipts: list[Receipt], changes: list[StatusChange]) -> None:
         self._core.journal.write_along(*(keep_receipt(receipt.statement_id, receipt.peer) for receipt in receipts))
+        if receipts:
+            self.on_owing_changed()
         self._show_status(changes)
 
     def _show_status(self, changes: Iterable[StatusChange]) -> None:

@@ -42,6 +42,8 @@ class Journal:
         """Told once when the disk refuses, and not again until it has worked."""
         self.on_damage: Callable[[DamagedFile], None] = lambda error: None
         """Told once when the file turns out to be broken."""
+        self.on_erased: Callable[[], None] = lambda: None
+        """Told after a commit when something that was deleted may still stand on the disk."""
 
     def write(self, *writes: Write) -> None:
         self._writes.extend(writes)
@@ -138,6 +140,8 @@ class Journal:
         if writes:
             await self._commit(writes)
         self._committing = 0
+        if self._store.needs_scrub:
+            self.on_erased()
         if self.has_room:
             self._room.set()
         for action in actions:

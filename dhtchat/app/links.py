@@ -5,10 +5,18 @@ import ipaddress
 from collections import Counter
 from collections.abc import Callable, Iterable
 
+from dhtchat.app.alarm import Alarm
 from dhtchat.app.core import Core
 from dhtchat.errors import NetworkTrouble
 from dhtchat.ids import DeviceId, Endpoint, PeerDevice, PeerId
-from dhtchat.limits import ADDRESS_RECHECK_S, ADDRESS_REFRESH_S, DEVICES_PER_OWNER_MAX, LINK_IDLE_S, LOOKUPS_AT_ONCE
+from dhtchat.limits import (
+    ADDRESS_RECHECK_S,
+    ADDRESS_REFRESH_S,
+    DEVICES_PER_OWNER_MAX,
+    KEEPER_PAUSE_S,
+    LINK_IDLE_S,
+    LOOKUPS_AT_ONCE,
+)
 from dhtchat.peer.pool import LinkPool
 from dhtchat.records.envelope import Signed
 from dhtchat.records.presence import Presence, presence_key
@@ -38,11 +46,15 @@ class LinkKeeper:
         self._in_vain: Counter[PeerId] = Counter()
         """How often in a row nothing was found of somebody."""
         self._dialling: set[PeerDevice] = set()
-        self._poked = asyncio.Event()
+        self._alarm = Alarm(core.runtime.clock)
 
     def poke(self) -> None:
         """Something changed: look at once."""
-        self._poked.set()
+        self._alarm.within()
+
+    def notice(self) -> None:
+        """Something changed that may wait for others of its kind: look in a moment."""
+        self._alarm.within(KEEPER_PAUSE_S)
 
     def forget_addresses(self) -> None:
         """After the network came back, everything may have moved."""
@@ -51,20 +63,20 @@ class LinkKeeper:
         self.poke()
 
     async def run(self) -> None:
-        """Until cancelled: about once a second, or as soon as poked."""
+        """Until cancelled: whenever something is due, and when told that something has changed."""
         while True:
-            self._poked.clear()
             await self._round()
-            try:
-                async with asyncio.timeout(1.0):
-                    await self._poked.wait()
-            except TimeoutError:
-                pass
+            await self._alarm.sleep(self._next_s())
+
+    def _wanted(self) -> tuple[set[PeerDevice], set[PeerId]]:
+        """Devices of our rooms, and everybody whose presence we follow: ourselves as well."""
+        me = self._core.me
+        members = self._wanted_devices() - {me.who}
+        return members, {member.peer for member in members} | {*self._wanted_people(), me.peer}
 
     async def _round(self) -> None:
         me = self._core.me
-        members = self._wanted_devices() - {me.who}
-        people = {member.peer for member in members} | {*self._wanted_people(), me.peer}
+        members, people = self._wanted()
         await self._read_due(people, members)
         # A private line and our own other devices want every device of a person, a room those that are in it.
         wanted = {who: at for who, at in self._found.items() if who.peer in people and who != me.who and at}
@@ -78,27 +90,35 @@ class LinkKeeper:
         self._read_at_s = {peer: at_s for peer, at_s in self._read_at_s.items() if peer in people}
         self._in_vain = Counter({peer: times for peer, times in self._in_vain.items() if peer in people})
 
+    def _next_s(self) -> float:
+        """When somebody's presence is to be read, or a link has been idle for long enough."""
+        members, people = self._wanted()
+        by_person, linked = _by_person(members), _by_person(link.author.who for link in self._pool.links())
+        nobody: set[PeerDevice] = set()
+        due_s = [self._due_s(peer, by_person.get(peer, nobody), linked.get(peer, nobody)) for peer in people]
+        due_s += [
+            link.talked_at + LINK_IDLE_S
+            for link in self._pool.links()
+            if link.author.who not in members and link.author.peer not in people
+        ]
+        return min(due_s)
+
     def _close_idle(self, members: set[PeerDevice], people: set[PeerId]) -> None:
         """A link that was made for one line need not be kept for ever. Who wants it at the other end dials again."""
         now_s = self._core.now_s()
         for link in self._pool.links():
             wanted = link.author.who in members or link.author.peer in people
-            if not wanted and now_s - link.talked_at >= LINK_IDLE_S:
+            if not wanted and now_s >= link.talked_at + LINK_IDLE_S:
                 self._pool.close(link.author.device, "idle")
 
     async def _read_due(self, people: set[PeerId], members: set[PeerDevice]) -> None:
         now_s = self._core.now_s()
-        linked: dict[PeerId, set[PeerDevice]] = {}
-        for link in self._pool.links():
-            linked.setdefault(link.author.peer, set()).add(link.author.who)
-        wanted: dict[PeerId, set[PeerDevice]] = {}
-        for member in members:
-            wanted.setdefault(member.peer, set()).add(member)
+        wanted, linked = _by_person(members), _by_person(link.author.who for link in self._pool.links())
         nobody: set[PeerDevice] = set()
         due = [
             peer
             for peer in sorted(people)
-            if self._is_due(peer, wanted.get(peer, nobody), linked.get(peer, nobody), now_s)
+            if now_s >= self._due_s(peer, wanted.get(peer, nobody), linked.get(peer, nobody))
         ]
         limit = asyncio.Semaphore(LOOKUPS_AT_ONCE)
 
@@ -110,15 +130,17 @@ class LinkKeeper:
             for peer in due:
                 group.create_task(read(peer))
 
-    def _is_due(self, peer: PeerId, wanted: set[PeerDevice], linked: set[PeerDevice], now_s: float) -> bool:
-        age_s = now_s - self._read_at_s.get(peer, float("-inf"))
+    def _due_s(self, peer: PeerId, wanted: set[PeerDevice], linked: set[PeerDevice]) -> float:
+        """When the presence of a person is to be read again."""
         if peer == self._core.me.peer:
-            return age_s >= ADDRESS_RECHECK_S  # another device of ours dials us as well
-        if wanted - linked - self._found.keys():
+            pause_s = ADDRESS_RECHECK_S  # another device of ours dials us as well
+        elif wanted - linked - self._found.keys():
             # Somebody new, whose address we do not have: at first often, then ever more rarely.
-            return age_s >= min(2.0 ** self._in_vain[peer], ADDRESS_REFRESH_S)
-        satisfied = bool(linked) and wanted <= linked
-        return age_s >= (ADDRESS_RECHECK_S if satisfied else ADDRESS_REFRESH_S)
+            pause_s = min(2.0 ** min(self._in_vain[peer], 32), ADDRESS_REFRESH_S)
+        else:
+            satisfied = bool(linked) and wanted <= linked
+            pause_s = ADDRESS_RECHECK_S if satisfied else ADDRESS_REFRESH_S
+        return self._read_at_s.get(peer, float("-inf")) + pause_s
 
     async def read_now(self, peer: PeerId) -> None:
         """Read somebody's presence because a user asks."""
@@ -146,6 +168,7 @@ class LinkKeeper:
     def learn(self, record: Signed[Presence]) -> None:
         """A presence record."""
         who = PeerDevice(PeerId(record.key), DeviceId(record.body.device))
+        before = self._found.get(who)
         if record.body.gone:
             self._found.pop(who, None)
         else:
@@ -156,7 +179,16 @@ class LinkKeeper:
             of_person = [each for each in self._found if each.peer == who.peer]
             if len(of_person) > DEVICES_PER_OWNER_MAX:
                 del self._found[of_person[0]]
+        if self._found.get(who) != before:
+            self.notice()
         self._on_presence(record)
+
+
+def _by_person(devices: Iterable[PeerDevice]) -> dict[PeerId, set[PeerDevice]]:
+    found: dict[PeerId, set[PeerDevice]] = {}
+    for device in devices:
+        found.setdefault(device.peer, set()).add(device)
+    return found
 
 
 def _may_be_dialled(endpoint: Endpoint) -> bool:

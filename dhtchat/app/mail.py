@@ -5,7 +5,6 @@ The rule of `exchange.py` holds here as well: a receipt leaves only after what i
 """
 
 import asyncio
-import contextlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
@@ -13,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from dhtchat.app.alarm import Alarm
 from dhtchat.app.core import Core
 from dhtchat.app.exchange import Exchange
 from dhtchat.app.talks import Talks
@@ -27,6 +27,7 @@ from dhtchat.limits import (
     LOOKUPS_AT_ONCE,
     MAIL_LIFE_S,
     MAIL_NONCES_MAX,
+    MAIL_PAUSE_S,
     MAIL_POLL_FIRST_S,
     MAIL_POLL_S,
     MAIL_WELCOME_MAX,
@@ -61,7 +62,6 @@ _KEY_FACT: Final = "mailbox-key/"
 """Before somebody's identity: the mailbox key of their account, which never changes."""
 _PAGE_FACT: Final = "mail-receipt/"
 """Before a slot: the page of the receipt book."""
-_TICK_S: Final = 0.5
 EXPIRED: Final = f"nobody has fetched it within {MAIL_LIFE_S // 86_400} days"
 REFUSED: Final = "the other side has no use for it: it does not fit what they have of you"
 NO_KEY: Final = "their account names a mailbox key that nobody can have"
@@ -103,7 +103,7 @@ class PostOffice:
         """To whom we have said something, the latest last."""
         self._sequence = 0
         self._wanted = asyncio.Event()
-        self._poked = asyncio.Event()
+        self._alarm = Alarm(core.runtime.clock)
         self.statistics: Counter[str] = Counter()
 
     async def load(self) -> None:
@@ -119,22 +119,26 @@ class PostOffice:
     # --- sending ------------------------------------------------------------------------------------------------------
 
     async def run_sending(self) -> None:
-        """Until cancelled."""
+        """Until cancelled, or until the history turns out to be damaged."""
         while True:
-            with contextlib.suppress(DamagedFile):
-                await self._tick()
-            self._poked.clear()
             try:
-                async with asyncio.timeout(_TICK_S):
-                    await self._poked.wait()
-            except TimeoutError:
-                pass
+                await self._tick()
+            except DamagedFile:
+                return
+            await self._alarm.sleep(self._postman.next_s(self._core.now_s(), self._core.wall_s(), self._is_linked))
+
+    def notice(self) -> None:
+        """Who lacks what, or who is linked to us, has changed: look in a moment. Most lines have arrived by then."""
+        self._alarm.within(MAIL_PAUSE_S)
+
+    def _is_linked(self, peer: PeerId) -> bool:
+        return bool(self._pool.links_of(peer))
 
     async def hurry(self) -> None:
         """Bring what is only here at once."""
         await self._follow(self._exchange.outbox.lacking(direct_only=True))
         self._postman.hurry(self._core.now_s())
-        self._poked.set()
+        self._alarm.within()
 
     @property
     def hurrying(self) -> bool:
@@ -148,7 +152,7 @@ class PostOffice:
         await self._follow(lacking)
         for line in self._postman.expire(core.wall_s()):
             self._exchange.on_failed(line, EXPIRED)
-        for peer, lines in self._postman.due(core.now_s(), lambda peer: bool(self._pool.links_of(peer))).items():
+        for peer, lines in self._postman.due(core.now_s(), self._is_linked).items():
             self._spawn(self._deliver(peer, lines), "mail")
         for peer in self._postman.polls(core.now_s()):
             self._spawn(self._look_for_receipts(peer), "mail-receipts")
@@ -183,6 +187,7 @@ class PostOffice:
             for line in lines:
                 if self._postman.deposited(line, enough=line in stored, now_s=self._core.now_s()):
                     self._exchange.on_stored(line)
+            self.notice()
 
     async def _bring(self, peer: PeerId, rows: list[StoredStatement]) -> set[MessageId]:
         """Those of which enough replicas have all parts. Raises `NetworkTrouble`, `MalformedRecord`."""

@@ -5,10 +5,12 @@ import contextlib
 import logging
 import sqlite3
 from collections.abc import AsyncIterator, Coroutine, Iterable
-from typing import Any, Self
+from math import inf
+from typing import Any, NamedTuple, Self
 
 from dhtchat import __version__
 from dhtchat.app.accounts import LoggedIn, log_in, register
+from dhtchat.app.alarm import Alarm
 from dhtchat.app.core import Core, Me
 from dhtchat.app.entry import Entry
 from dhtchat.app.exchange import Exchange, Turn
@@ -61,6 +63,7 @@ from dhtchat.chat.room_graph import Right
 from dhtchat.crypto.certificates import TlsIdentity
 from dhtchat.crypto.identity import SigningKey
 from dhtchat.dht.node import DhtNode
+from dhtchat.dht.sets import NodeReading
 from dhtchat.dht.storage import RecordStorage
 from dhtchat.errors import (
     AddressInUse,
@@ -92,6 +95,8 @@ from dhtchat.limits import (
     NOTICED_PEOPLE_MAX,
     PEOPLE_POLL_PER_ENTRY_S,
     PEOPLE_POLL_S,
+    PRESENCE_REFRESH_S,
+    PROBE_CONTACTS,
     PROBE_INTERVAL_S,
     READ_PAUSE_S,
     RETENTION_INTERVAL_S,
@@ -124,6 +129,11 @@ from dhtchat.timestamps import rfc3339
 log = logging.getLogger(__name__)
 
 
+class _Seen(NamedTuple):
+    reading: NodeReading
+    at_s: float
+
+
 class ChatNode:
     """Use as an async context manager: on leaving, everything it started has ended.
 
@@ -145,8 +155,10 @@ class ChatNode:
         self._stack = contextlib.AsyncExitStack()
         self._tasks: _Owned
         self._faces = Faces()
+        self._is_ready = False
         self._left = False
         self._pacer = pacer or Pacer(SAY_BURST, SAY_PER_S)
+        self._people_alarm, self._rooms_alarm, self._compare_alarm = (Alarm(runtime.clock) for _ in range(3))
         self._away: str | None = None
 
     async def __aenter__(self) -> Self:
@@ -274,6 +286,9 @@ class ChatNode:
             on_shown=self._on_shown,
         )
         self._mail = PostOffice(self._core, self._talks, self._exchange, self._pool, self._spawn)
+        self._rooms.on_members_changed = self._on_members_changed
+        self._exchange.on_owing_changed = self._on_owing_changed
+        self._exchange.on_held = lambda: self._rooms_alarm.within(READ_PAUSE_S)
         self._lines = Lines(
             self._core,
             self._people,
@@ -292,8 +307,9 @@ class ChatNode:
             on_presence=self._on_presence,
         )
         self._connectivity = Connectivity(self._core.now_s(), alone=self._entered == "alone")
-        self._heard_link_s = float("-inf")
         self._directory_read = False
+        self._directory_seen: _Seen | None = None
+        """The last whole reading, of a directory that has not split."""
         self._directory_size = 0
         self._directory_split = False
 
@@ -332,6 +348,7 @@ class ChatNode:
         login = core.me.name if self.account.owns_name else f"{core.me.name}#{fingerprint(core.me.peer)}"
         remember_login(self._settings.data_dir, self._settings.parameters, self._folder.path.parent.name, login)
         core.emit(self._ready())
+        self._is_ready = True
         if not self.account.owns_name or self.account.contested:
             core.emit(
                 Warned(
@@ -471,11 +488,11 @@ class ChatNode:
     # --- upkeep -----------------------------------------------------------------------------------------------------
 
     async def _watch_connection(self) -> None:
+        alarm = Alarm(self._runtime.clock)
         while True:
-            await asyncio.sleep(PROBE_INTERVAL_S / 2)
+            await alarm.sleep(self._connectivity.next_s(self._heard_s(), self._core.now_s()))
             now_s = self._core.now_s()
-            heard_s = max(self._dht.heard_at_s, self._heard_link_s)
-            match self._connectivity.tick(heard_s, now_s):
+            match self._connectivity.tick(self._heard_s(), now_s):
                 case WentOffline(quiet_s):
                     self._core.emit(Disconnected(reason=f"no node has answered for {quiet_s:.0f} s; trying again"))
                     for link in self._pool.links():  # those that only look alive shall not take lines as sent
@@ -484,10 +501,14 @@ class ChatNode:
                     self._core.emit(Reconnected(after_s=round(after_s, 1)))
                     await self._on_reconnected()
             if self._connectivity.wants_probe(now_s):
-                await self._probe()
+                await self._probe(doubtful=self._connectivity.is_doubtful(now_s))
 
-    async def _probe(self) -> None:
-        if await self._dht.probe() or self._connectivity.online:
+    def _heard_s(self) -> float:
+        """When a node has last answered, or a neighbour said anything, be it that it is still there."""
+        return max(self._dht.heard_at_s, self._pool.heard_at_s)
+
+    async def _probe(self, *, doubtful: bool) -> None:
+        if await self._dht.probe(PROBE_CONTACTS if doubtful else 1) or self._connectivity.online:
             return
         with contextlib.suppress(NetworkTrouble):
             await self._entry.enter()
@@ -509,22 +530,40 @@ class ChatNode:
     async def _watch_people(self) -> None:
         """Read the directory now and then, and let what we know grow old. One that has split is read when the user asks:
         what a peer does for itself must not grow with the network."""
-        read_at_s = float("-inf")
+        read_s = self._core.now_s()
         while True:
-            now_s = self._core.now_s()
-            every_s = PEOPLE_POLL_S + PEOPLE_POLL_PER_ENTRY_S * self._directory_size
-            if self._directory_size > NOTICED_PEOPLE_MAX:
-                every_s = CROWD_POLL_S
-            if now_s - read_at_s >= self._runtime.jitter(SPLIT_KEPT_S if self._directory_split else every_s):
-                read_at_s = now_s
+            if self._core.now_s() >= read_s:
+                began_s = self._core.now_s()
                 with contextlib.suppress(NetworkTrouble):
-                    await self._read_directory()
+                    if not await self._is_directory_unchanged():
+                        await self._read_directory()
+                read_s = began_s + self._runtime.jitter(self._directory_pause_s())
             await self._show_presence(self._attendance.tick(self._core.now_s()))
-            await asyncio.sleep(1.0)
+            await self._people_alarm.sleep(min(read_s, self._attendance.due_s))
+
+    def _directory_pause_s(self) -> float:
+        if self._directory_split:
+            return SPLIT_KEPT_S
+        if self._directory_size > NOTICED_PEOPLE_MAX:
+            return CROWD_POLL_S
+        return PEOPLE_POLL_S + PEOPLE_POLL_PER_ENTRY_S * self._directory_size
+
+    async def _is_directory_unchanged(self) -> bool:
+        """Whether one who holds it lists the same devices as all did a moment ago. A lie about it does not last long."""
+        seen = self._directory_seen
+        if seen is None or self._core.now_s() >= seen.at_s + PRESENCE_REFRESH_S:
+            return False
+        entries = await self._dht.glance(USERS, seen.reading)
+        if entries is None or _devices(entries) != _devices(seen.reading.entries):
+            return False
+        listed = [(entry, self._core.life_s(entry)) for entry in entries]
+        await self._show_presence(self._attendance.listed(listed, self._core.now_s()))  # type: ignore[arg-type]
+        return True
 
     async def _read_directory(self) -> bool:
         """All of it while it is one leaf; of one that has split only that it has."""
         node = await self._dht.read_node(USERS)
+        self._directory_seen = None
         if not node.reading.answered:
             return False
         self._directory_split = node.split
@@ -536,9 +575,11 @@ class ChatNode:
         changes = self._attendance.listed(listed, self._core.now_s())  # type: ignore[arg-type]
         await self._show_presence(changes if self._directory_read else [])
         self._directory_read = True
+        self._directory_seen = _Seen(node, self._core.now_s())
         return True
 
     async def _watch_rooms(self) -> None:
+        """Rosters, lines that have waited long enough for what they follow, and what was read: when something is due."""
         while True:
             await self._rooms.upkeep()
             for talk in self._talks:
@@ -546,30 +587,51 @@ class ChatNode:
             if self._away is None:
                 with contextlib.suppress(DamagedFile):
                     await self._lines.tell_read()
-            await asyncio.sleep(READ_PAUSE_S)
+            releases = (talk.timeline.next_release_s() for talk in self._talks)
+            due_s = min((at_s for at_s in releases if at_s is not None), default=inf)
+            await self._rooms_alarm.sleep(min(due_s, self._rooms.next_s()))
+
+    def _on_members_changed(self) -> None:
+        self._rooms_alarm.within(READ_PAUSE_S)
+        self._compare_alarm.within(ANTI_ENTROPY_INTERVAL_S)
+        self._keeper.notice()
+
+    def _on_owing_changed(self) -> None:
+        """Who lacks a line of ours."""
+        self._mail.notice()
+        self._compare_alarm.within(ANTI_ENTROPY_INTERVAL_S)
+        self._keeper.notice()
 
     async def _watch_disk(self) -> None:
         """Overwrite what was deleted, drop what is too old to be kept."""
         trimmed_s = self._core.now_s()
+        alarm = Alarm(self._runtime.clock)
+        self._core.journal.on_erased = lambda: alarm.within(SCRUB_INTERVAL_S)
         while True:
-            await asyncio.sleep(SCRUB_INTERVAL_S)
+            await alarm.sleep(trimmed_s + RETENTION_INTERVAL_S)
             with contextlib.suppress(DamagedFile, sqlite3.Error):
                 if self._core.store.needs_scrub:
                     await self._core.journal.read(self._core.store.scrub)
-                if self._core.now_s() - trimmed_s >= RETENTION_INTERVAL_S:
+                if self._core.now_s() >= trimmed_s + RETENTION_INTERVAL_S:
                     trimmed_s = self._core.now_s()
                     await self._retention.trim()
 
     async def _compare_histories(self) -> None:
         """Anti-entropy: with one random neighbour of each conversation, so that no gap lasts."""
         while True:
-            await asyncio.sleep(self._runtime.jitter(ANTI_ENTROPY_INTERVAL_S))
+            pause_s = self._runtime.jitter(ANTI_ENTROPY_INTERVAL_S)
+            anybody = any(map(self._compared_with, self._talks))
+            await self._compare_alarm.sleep(self._core.now_s() + pause_s if anybody else inf)
             for talk in self._talks:
-                links = self._neighbours(talk)
-                owed = talk.direct and talk.peer in self._exchange.outbox.lacking(direct_only=True)
-                if links and (owed or not talk.direct):
+                if links := self._compared_with(talk):
                     with contextlib.suppress(NetworkTrouble, DamagedFile):
                         await self._exchange.send_have(self._runtime.random.choice(links), talk, answer=True)
+
+    def _compared_with(self, talk: Talk) -> list[Link]:
+        """In private only while we owe them something."""
+        if talk.direct and talk.peer not in self._exchange.outbox.lacking(direct_only=True):
+            return []
+        return self._neighbours(talk)
 
     def _neighbours(self, talk: Talk) -> list[Link]:
         if talk.direct:
@@ -595,7 +657,7 @@ class ChatNode:
             raise LinkLost(str(error)) from error
 
     async def _link_up(self, link: Link) -> None:
-        self._heard_link_s = self._core.now_s()
+        self._compare_alarm.within(ANTI_ENTROPY_INTERVAL_S)
         author, me = link.author, self._core.me
         standing = await self._people.check(author.name, author.peer)
         if author.peer != me.peer:
@@ -627,12 +689,12 @@ class ChatNode:
             self._attendance.link_down(link.author.who, self._core.now_s(), self._core.wall_s(), on_purpose=on_purpose)
         )
         self._keeper.poke()
+        self._mail.notice()  # what is on its way to them waits less long without a link
         self._moderation.link_down(link)
         with contextlib.suppress(DamagedFile):
             await self._exchange.link_down(link)
 
     async def received(self, link: Link, message: PeerMessage) -> None:
-        self._heard_link_s = self._core.now_s()
         try:
             await self._take(link, message)
         except DamagedFile as error:
@@ -676,6 +738,7 @@ class ChatNode:
     def _on_presence(self, record: Signed[Presence]) -> None:
         if record.key != self._core.me.peer:
             changes = self._attendance.announced(record, life_s=self._core.life_s(record), now_s=self._core.now_s())
+            self._people_alarm.by(self._attendance.due_s)
             if changes:
                 self._spawn(self._show_presence(changes), "show-presence")
 
@@ -722,6 +785,7 @@ class ChatNode:
                     self._core.emit(event)
 
     async def _show_presence(self, changes: list[PresenceChange]) -> None:
+        self._people_alarm.by(self._attendance.due_s)
         for change in changes:
             if change.peer == self._core.me.peer or not self._concerns_us(change):
                 continue
@@ -756,8 +820,8 @@ class ChatNode:
 
     @property
     def is_online(self) -> bool:
-        """Between `go_online` and `leave`."""
-        return hasattr(self, "_tasks") and not self._left
+        """From `ready` to `leave`."""
+        return self._is_ready and not self._left
 
     @property
     def inspection(self) -> Inspection:
@@ -864,8 +928,10 @@ class ChatNode:
                 await self._speak(talk, self._lines.react(talk, row, emoji))
             case intents.MarkRead(lines):
                 self._lines.mark_read(lines)
+                self._rooms_alarm.within(READ_PAUSE_S)
             case intents.SetAway(text):
                 self._away = text
+                self._rooms_alarm.within(READ_PAUSE_S)
                 self._publish()
                 self._announce_to_all()
                 self._core.emit(Notice(message="you are back" if text is None else f"you are away: {clean(text)}"))
@@ -1157,6 +1223,10 @@ class ChatNode:
                 away=clean(self._away, single_line=True) if self._away is not None else None,
             )
         )
+
+
+def _devices(entries: Iterable[SoftRecord]) -> set[bytes]:
+    return {entry.body.entry_id(entry.key) for entry in entries}
 
 
 async def _check(link: Link) -> None:

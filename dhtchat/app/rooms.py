@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Callable
+from math import inf
 from typing import NamedTuple
 
 from dhtchat.app.core import Core
@@ -63,6 +64,8 @@ class Rooms:
         """How many entries there are in those of our rooms that are too large to be read whole."""
         self._known_genesis: dict[RoomId, str] = {}
         """Rooms whose genesis was checked against the votes, by name."""
+        self.on_members_changed: Callable[[], None] = lambda: None
+        """Told when a device has come or gone in one of them: `upkeep` is due."""
         self.on_roster: Callable[[JoinedRoom], None] = lambda joined: None
         """Told when somebody came or went."""
 
@@ -188,6 +191,7 @@ class Rooms:
             self._estimates[room.id] = reading.estimate
             for entry, life_s in listed:
                 changes += room.learn_member(entry, life_s=life_s, now_s=self._core.now_s())  # type: ignore[arg-type]
+        self._tell_members_changed(joined)
         await self._announce(joined, [] if quietly else changes)
         if quietly:
             for peer, name in room.people().items():
@@ -199,7 +203,12 @@ class Rooms:
         joined = self.get(record.body.room)
         if joined is not None:
             changes = joined.room.learn_member(record, life_s=self._core.life_s(record), now_s=self._core.now_s())
+            self._tell_members_changed(joined)
             await self._announce(joined, changes)
+
+    def _tell_members_changed(self, joined: JoinedRoom) -> None:
+        if self._turns_at.get(joined.room.id) != joined.room.version:
+            self.on_members_changed()
 
     async def _announce(self, joined: JoinedRoom, changes: list[MemberChange]) -> None:
         for change in changes:
@@ -230,6 +239,10 @@ class Rooms:
             if room.id in self._joined and self._turns_at.get(room.id) != room.version:
                 self._turns_at[room.id] = room.version
                 await self._keep_listing(joined)
+
+    def next_s(self) -> float:
+        """When the next roster is to be read."""
+        return min((self._due_s.get(room_id, 0.0) for room_id in self._joined), default=inf)
 
     async def _keep_listing(self, joined: JoinedRoom) -> None:
         room, slot = joined.room, f"listing:{joined.room.name}"

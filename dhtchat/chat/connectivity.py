@@ -42,10 +42,19 @@ class Connectivity:
                 return None
             after_s, self._offline_since_s = now_s - self._offline_since_s, None
             return CameBack(after_s)
-        if now_s - self._heard_s > QUIET_LIMIT_S:
+        if now_s >= self._heard_s + QUIET_LIMIT_S:
             self._offline_since_s = self._heard_s
             return WentOffline(now_s - self._heard_s)
         return None
 
     def wants_probe(self, now_s: float) -> bool:
-        return not self.online or now_s - self._heard_s > PROBE_INTERVAL_S
+        return not self.online or now_s >= self._heard_s + PROBE_INTERVAL_S
+
+    def is_doubtful(self, now_s: float) -> bool:
+        """Whether a probe has had the time to be answered and was not."""
+        return not self.online or now_s >= self._heard_s + 2 * PROBE_INTERVAL_S
+
+    def next_s(self, heard_s: float, now_s: float) -> float:
+        """When to call `tick` again at the latest: at the next probe, and twice in the time of one while nobody answers."""
+        probe_s = max(heard_s, self._heard_s) + PROBE_INTERVAL_S
+        return probe_s if self.online and probe_s > now_s else now_s + PROBE_INTERVAL_S / 2

@@ -7,10 +7,12 @@ remembers which items this device is done with, in as many pages as its receipts
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from enum import Enum
+from math import inf
 from typing import NamedTuple
 
 from dhtchat.ids import MessageId, PeerId
 from dhtchat.limits import (
+    MAIL_DEADLINES_S,
     MAIL_GRACE_S,
     MAIL_ITEMS_PER_BOX_MAX,
     MAIL_ITEMS_PER_SENDER_MAX,
@@ -112,14 +114,33 @@ class Postman:
         for line, letter in self._first_of_each():
             if letter.busy or letter.due_s > now_s:
                 continue
-            if letter.lies is Lies.HERE and line not in self._hurried:
+            if letter.peer not in linked:
+                linked[letter.peer] = is_linked(letter.peer)
+            if now_s >= self._grace_ends_s(line, letter, linked=linked[letter.peer]):
+                letter.busy = True
+                found.setdefault(letter.peer, []).append(line)
+        return found
+
+    def _grace_ends_s(self, line: MessageId, letter: _Letter, *, linked: bool) -> float:
+        if letter.lies is not Lies.HERE or line in self._hurried:
+            return -inf
+        return letter.since_s + (MAIL_LINKED_GRACE_S if linked else MAIL_GRACE_S)
+
+    def next_s(self, now_s: float, wall_s: float, is_linked: Callable[[PeerId], bool]) -> float:
+        """When `due`, `polls` or `expire` has something, unless something happens before. Clocks that people set may jump, so
+        that is never far off while something waits."""
+        found = [at_s for at_s, _ in self._polls.values()]
+        linked: dict[PeerId, bool] = {}
+        for line, letter in self._first_of_each():
+            if not letter.busy:
                 if letter.peer not in linked:
                     linked[letter.peer] = is_linked(letter.peer)
-                if now_s - letter.since_s < (MAIL_LINKED_GRACE_S if linked[letter.peer] else MAIL_GRACE_S):
-                    continue
-            letter.busy = True
-            found.setdefault(letter.peer, []).append(line)
-        return found
+                found.append(max(letter.due_s, self._grace_ends_s(line, letter, linked=linked[letter.peer])))
+        deadlines = (x.deadline_s for x in self._letters.values() if x.lies is not Lies.GIVEN_UP)
+        left_s = min(deadlines, default=inf) - wall_s
+        if left_s < inf:
+            found.append(now_s + min(left_s, MAIL_DEADLINES_S))
+        return min(found, default=inf)
 
     def deposited(self, line: MessageId, *, enough: bool, now_s: float) -> bool:
         """The outcome: whether enough replicas hold all its parts. Whether that is news. What was stored once stays so: our

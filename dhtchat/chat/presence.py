@@ -43,8 +43,8 @@ class Attendance:
         self._broken: dict[PeerDevice, _Broken] = {}
         self._shown: dict[PeerId, str] = {}
         self._shown_away: dict[PeerId, str] = {}
-        self._quiet_until_s = float("-inf")
-        """Before then nothing changes by itself."""
+        self.due_s = float("inf")
+        """Before then nothing changes by itself: when to call `tick` at the latest."""
 
     def listed(self, records: Iterable[tuple[Signed[UserListing], float]], now_s: float) -> list[PresenceChange]:
         """A complete reading of the directory, (record, life in seconds) each."""
@@ -80,8 +80,8 @@ class Attendance:
         return self._look(now_s)
 
     def tick(self, now_s: float) -> list[PresenceChange]:
-        """What changed by now. Call it now and then: records die and grace ends without any event."""
-        return self._look(now_s) if now_s >= self._quiet_until_s else []
+        """What changed by now: records die and grace ends without any event."""
+        return self._look(now_s) if now_s >= self.due_s else []
 
     def _look(self, now_s: float) -> list[PresenceChange]:
         self._listed.expire(now_s)
@@ -90,7 +90,7 @@ class Attendance:
         self._broken = {
             who: broken
             for who, broken in self._broken.items()
-            if who in known or now_s - broken.at_s < _SUSPECTED_TTLS * PRESENCE_TTL_S
+            if who in known or now_s < broken.at_s + _SUSPECTED_TTLS * PRESENCE_TTL_S
         }
         online = self.online(now_s)
         away = self._away()
@@ -106,9 +106,22 @@ class Attendance:
             if peer in self._shown and away.get(peer) != self._shown_away.get(peer)
         ]
         self._shown, self._shown_away = online, away
-        ends_s = min((entry.expires_s for entry in self._known()), default=float("inf"))
-        self._quiet_until_s = now_s if self._broken else ends_s  # grace is short: no need to know when it ends
+        self.due_s = min(self._turns(now_s), default=float("inf"))
         return left + came + turned
+
+    def _turns(self, now_s: float) -> Iterator[float]:
+        """When something changes by itself."""
+        for entry in self._known():
+            yield entry.expires_s
+            broken = self._broken.get(entry.who)
+            if broken is not None:
+                for turn_s in (broken.at_s + LINK_GRACE_S, broken.at_s + _SUSPECTED_TTLS * entry.body.ttl_s):
+                    if turn_s > now_s:
+                        yield turn_s
+        for broken in self._broken.values():
+            forgotten_s = broken.at_s + _SUSPECTED_TTLS * PRESENCE_TTL_S
+            if forgotten_s > now_s:  # later those who are still listed keep it
+                yield forgotten_s
 
     def _away(self) -> dict[PeerId, str]:
         """What people left on leaving the keyboard; "" for those whose words are not known."""
@@ -137,7 +150,7 @@ class Attendance:
         broken = self._broken.get(entry.who)
         if broken is None or entry.body.issued_at_s > broken.wall_s:
             return False
-        return LINK_GRACE_S <= now_s - broken.at_s < _SUSPECTED_TTLS * entry.body.ttl_s
+        return broken.at_s + LINK_GRACE_S <= now_s < broken.at_s + _SUSPECTED_TTLS * entry.body.ttl_s
 
 
 def _who(record: Signed[UserListing] | Signed[Presence]) -> PeerDevice:

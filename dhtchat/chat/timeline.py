@@ -376,7 +376,7 @@ class Timeline:
         self._drain(out)
         while self._held:
             oldest = next(iter(self._held.values()))
-            if now_s - oldest.since_s >= HELD_WAIT_S:
+            if now_s >= oldest.since_s + HELD_WAIT_S:
                 self._force(oldest, out)
             elif len(self._held) > HELD_MESSAGES_MAX:
                 heaviest = max(self._held_by, key=self._held_by.__getitem__)

@@ -164,7 +164,7 @@ class Assistant:
                     self._tell("The local network was not asked: that takes the extra 'lan', see the user guide.")
             else:
                 self._tell(_how(found))
-                if found.via == "local":
+                if found.via == "local" and found.address.endpoint.host == "127.0.0.1":
                     self._tell("Through it you meet people on this machine. To meet others as well, begin with")
                     self._tell(
                         f"'dhtchat start --bootstrap ADDRESS:{BOOTSTRAP_PORT}', an address they reach this machine by."
@@ -184,6 +184,9 @@ class Assistant:
         try:
             found = self._steps.open_door()
         except DhtChatError as error:
+            with contextlib.suppress(NetworkTrouble):  # in another terminal somebody was quicker, most likely
+                self._tell(_how(self._steps.find()))
+                return True
             self._apologise(error)
             return False
         self._tell(f"A node runs at {found.address.endpoint}, for as long as you chat.")

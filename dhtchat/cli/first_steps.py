@@ -61,6 +61,7 @@ class FirstSteps:
         command = [sys.executable, "-m", "dhtchat", "bootstrap", "--json", "--port", str(self._door_port)]
         command += ["--data-dir", str(settings.data_dir), "--network", self._network]
         command += ["--host", settings.host] if settings.host else []
+        command += ["--no-lan"] if settings.interfaces == () else []
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -78,15 +79,26 @@ class FirstSteps:
             raise error_of(event.code, event.message, event.hint)
         if not isinstance(event, Ready):
             raise NetworkTrouble("the node on this machine did not start", hint="See what 'dhtchat bootstrap' says.")
-        # By the address that others use: the first node that answers tells us what ours is, and that is what they are told.
+        # As in `find`, by the address that others use.
         port = parse_endpoint(event.address).port
         for host in dict.fromkeys([settings.host or own_address(), "127.0.0.1"]):
             with contextlib.suppress(NoBootstrapAnswered):
                 return self.find(NodeAddress(Endpoint(host, port), None))
         raise NetworkTrouble("the node on this machine does not answer", hint="Is UDP allowed on this machine?")
 
+    # The first node that answers tells us what our own address is, and that is what others are told. So a node on this machine
+    # is asked by the address that others have for it, not as 127.0.0.1, where that works.
+
     def find(self, given: NodeAddress | None = None) -> Found:
         """Look for the network at an address, or without one where `join` would."""
+        found = self._look(given)
+        if found.via == "local" and self.settings.host is None:
+            port = found.address.endpoint.port
+            with contextlib.suppress(NoBootstrapAnswered):  # a node that listens at 127.0.0.1 alone
+                return Found("local", self._look(NodeAddress(Endpoint(own_address(), port), None)).address)
+        return found
+
+    def _look(self, given: NodeAddress | None) -> Found:
         settings = self.settings
         if given is not None:
             settings = msgspec.structs.replace(settings, bootstrap=(given,))

@@ -13,6 +13,7 @@ from dhtchat.app.node import ChatNode
 from dhtchat.chat import intents
 from dhtchat.cli.errors import INTERRUPTED
 from dhtchat.cli.passwords import tell
+from dhtchat.cli.terminal import detect
 from dhtchat.runtime import real_runtime
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ async def _show(peer: "Screen", user: str, rooms: list[str], preferences: "Prefe
 
     for room in rooms:
         await peer.perform(intents.JoinRoom(room))
-    await run(peer, user, preferences=preferences, data_dir=data_dir)
+    await run(peer, user, preferences=preferences, data_dir=data_dir, has_links=detect(sys.stdout).links)
 
 
 class FullScreen:

@@ -537,7 +537,7 @@ def export(
 
 
 def demo(
-    peers: Annotated[int, typer.Option("--peers", min=3, max=9, help="How many people take part.")] = 3,
+    peers: Annotated[int, typer.Option("--peers", metavar="N", min=3, max=9, help="How many people take part.")] = 3,
     data_dir: Annotated[
         Path | None, typer.Option("--data-dir", metavar="DIR", help="Where its folders are made, and removed again.")
     ] = None,

@@ -198,11 +198,11 @@ _PHRASE_AT_END: Final = re.compile(r"[a-z]+(?:-[a-z]+){3}$")
 
 
 def meter(strength: "Strength") -> str:
-    """A line that shows how strong a password is, in characters and words that can be read aloud."""
+    """A line that shows how strong a password is; the words first, because a screen reader spells out the bar."""
     full = 4 * strength.score
     bar = "#" * full + "-" * (4 * PASSWORD_SCORE_MAX - full)
     word = ("very weak", "weak", "not enough", "good", "very good")[strength.score]
-    return f"Strength: [{bar}] {word}, guessed in {strength.holds}"
+    return f"Strength: {word}, guessed in {strength.holds} [{bar}]"
 
 
 def new_password_dialog(name: str, *, ask: Ask = ask_hidden, tell: Tell = tell) -> str:

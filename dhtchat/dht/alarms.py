@@ -30,7 +30,7 @@ class Alarms(Generic[T]):
             self._arm()
 
     def close(self) -> None:
-        """Nothing rings any more."""
+        """Nothing that was set rings any more."""
         self._heap.clear()
         if self._timer is not None:
             self._timer.cancel()

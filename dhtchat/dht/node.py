@@ -349,10 +349,10 @@ class DhtNode:
             return answer
         return why
 
-    async def probe(self) -> bool:
-        """Whether anybody is there: asks the contacts not heard for longest and one of those lost lately; when no
+    async def probe(self, asked_at_once: int = PROBE_CONTACTS) -> bool:
+        """Whether anybody is there: asks so many contacts, those not heard for longest, and one of those lost lately; when no
         contact is left, the addresses where nodes were before."""
-        contacts = self._protocol.router.least_heard(PROBE_CONTACTS)
+        contacts = self._protocol.router.least_heard(asked_at_once)
         if contacts:
             lost = self._protocol.silence.contacts()
             asked = contacts + ([self._runtime.random.choice(lost)] if lost else [])
@@ -482,6 +482,11 @@ class DhtNode:
     async def read_node(self, tree: Tree, prefix: str = "") -> NodeReading:
         """One node of a tree; the root, where all entries are as long as they are few."""
         return await self._replicas.read_node(tree.key(prefix), tree.kind, prefix)
+
+    async def glance(self, tree: Tree, reading: NodeReading) -> tuple[SoftRecord, ...] | None:
+        """What one of those who told of the root of a tree says of it now, to see whether anything has changed; None when that
+        one cannot tell."""
+        return await self._replicas.glance(reading.replicas, tree.key(""), tree.kind) if reading.replicas else None
 
     async def find_nearest(self, target: bytes, *, careful: bool = False) -> Found:
         """A whole lookup: the k nodes nearest to a 20-byte id, ourselves not among them. `careful`: as for an account."""

@@ -523,6 +523,8 @@ class DhtProtocol(KademliaProtocol):
         finally:
             opened.answer.cancel()
             del self._open[message_id]
+            if not self._open and self._alarms is not None:
+                self._alarms.close()  # who has nothing to wait for sleeps
         if opened.foreign:
             raise OtherNetwork(f"{endpoint} is a node of another network")
         if heard is None:

@@ -395,6 +395,28 @@ class Replicas:
             self._repair(key, [Repair(*lack, depth) for lack in merge.lacks(now_s)], again=False)
         return reading
 
+    async def glance(self, replicas: Sequence[Contact], key: RecordKey, kind: str) -> tuple[SoftRecord, ...] | None:
+        """What one of those who told of a leaf says of it now: we, if we are one of them, else any of them, asked once. None when
+        that one does not say all of it. Good enough to see that nothing has changed, and for nothing else."""
+        everybody = self.nodes_known() <= SOFT_REPLICAS
+        # A search that ends early does not show whether we, who are farther than all it has found, are still among them.
+        sure = [each for each in replicas if everybody or not self.is_us(each) or each is not replicas[-1]]
+        if not sure:
+            return None
+        contact = next(filter(self.is_us, sure), None) or self._runtime.random.choice(sure)
+        if self.is_us(contact):
+            node = self._node_here(key, kind, 0)
+        else:
+            try:
+                page = await self._protocol.call_find_entries(contact, key, kind, quick=True)
+            except NetworkTrouble:
+                return None
+            node = self._node_of(page, page.held, key, kind, 0, whole=not page.following)
+        merge = NodeMerge()
+        merge.on_node(contact, node.held, node.split, node.below, now_s=node.at_s)
+        said = merge.node(self._runtime.clock.monotonic())
+        return None if said.split or node.page is not None else said.entries
+
     async def _fetch_other_pages(self, nodes: dict[Contact, _Node], key: RecordKey, kind: str, depth: int) -> None:
         """Of those who say the same from one of them; of all who differ only when there is no majority."""
         same: dict[_Gist, list[Contact]] = {}

@@ -32,6 +32,8 @@ class NodeReading(NamedTuple):
     reading: SetReading
     split: bool
     below: tuple[Span, ...] = ()
+    replicas: tuple[Contact, ...] = ()
+    """Those who have all of these entries, the reader itself perhaps among them."""
 
     @property
     def entries(self) -> tuple[SoftRecord, ...]:
@@ -140,7 +142,10 @@ class NodeMerge(SetMerge):
             for _, spans in sorted(self._spans.items())
             if split and len(spans) >= witnesses
         )
-        return NodeReading(self.reading(now_s), split, below)
+        reading = self.reading(now_s)
+        living = {record.body.entry_id(record.key) for record in reading.entries}
+        complete = tuple(contact for contact, held in self._answers.items() if living <= held.keys())
+        return NodeReading(reading, split, below, complete)
 
 
 def _most_said(leaves: list[str], choose: Callable[[list[str]], str]) -> str:

@@ -526,7 +526,7 @@ class HistoryStore:
                  AND (depth, id) >= (SELECT ifnull(max(depth), -1), ifnull(max(id), x'') FROM (
                      SELECT depth, id FROM kept WHERE kind='say' AND hidden=0 ORDER BY depth DESC, id DESC LIMIT 1 OFFSET ?))
                  AND (depth, id) >= (SELECT ifnull(max(depth), -1), ifnull(max(id), x'') FROM (
-                     SELECT depth, id FROM kept ORDER BY depth DESC, id DESC LIMIT 1 OFFSET ?)))
+                     SELECT depth, id FROM kept WHERE hidden=0 ORDER BY depth DESC, id DESC LIMIT 1 OFFSET ?)))
                GROUP BY device""",
             (conversation, NEVER_MS if known_ms is None else known_ms, since_ms, count - 1, 4 * count - 1),
         )

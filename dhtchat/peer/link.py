@@ -104,6 +104,8 @@ class Link(asyncio.Protocol):
         self.dialled = isinstance(session, ClientSession)
         self.made_at = 0.0
         """When it opened, by the monotonic clock."""
+        self.heard_at = 0.0
+        """When the last byte came."""
         self.talked_at = 0.0
         """When something was last said over it, either way; that somebody is still there does not count."""
         self.admitted = False
@@ -527,6 +529,7 @@ class Link(asyncio.Protocol):
         if self._inbox_over:
             return
         now = self._runtime.clock.monotonic()
+        self.heard_at = now
         self._session.heard(now)
         had = len(self._inbox)
         try:

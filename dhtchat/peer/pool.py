@@ -20,6 +20,7 @@ import contextlib
 import logging
 from collections import Counter, deque
 from collections.abc import Sequence
+from math import inf
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -121,6 +122,8 @@ class LinkPool:
         """Between `link_up` and `link_down`."""
         self._wanted: dict[PeerDevice, _Wanted] = {}
         """By both: anybody can say that somebody else's device is theirs, and lives elsewhere."""
+        self._heard_at_s = -inf
+        """By links that are over."""
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
@@ -221,6 +224,11 @@ class LinkPool:
         """Every link one can talk over."""
         return [link for link in self._links.values() if link.alive and link in self._announced]
 
+    @property
+    def heard_at_s(self) -> float:
+        """Monotonic time of the last byte from anybody who has proved who they are; -inf before the first."""
+        return max([self._heard_at_s, *(link.heard_at for link in self._links.values())])
+
     def links_of(self, peer: PeerId) -> list[Link]:
         """The links with the devices of one person."""
         return [link for link in self.links() if link.author.peer == peer]
@@ -277,6 +285,7 @@ class LinkPool:
                 await self._announce(link)
         finally:
             # Only now: whoever follows on the same device finds its predecessor by this entry.
+            self._heard_at_s = max(self._heard_at_s, link.heard_at)
             if self._links.get(link.author.device) is link:
                 del self._links[link.author.device]
             self._serving.pop(link, None)

@@ -51,7 +51,7 @@ from typing import Final, NamedTuple
 from dhtchat.crypto.identity import SigningKey, verify
 from dhtchat.errors import BadSignature, MalformedMessage, MalformedRecord, ProofRefused, RemoteMisbehaved
 from dhtchat.ids import DeviceId, PeerId
-from dhtchat.limits import LINK_VERSION
+from dhtchat.limits import KEEPALIVE_TICKS, LINK_VERSION
 from dhtchat.peer.framing import frame
 from dhtchat.peer.link_limits import DEFAULT_LIMITS, LinkLimits
 from dhtchat.peer.messages import (
@@ -138,10 +138,14 @@ class KeepAlive:
     Pings are counted from 1; a token on the wire is the count modulo 2^32.
     """
 
-    __slots__ = ("_answered", "_dead_at", "_interval_s", "_ping_at", "_timeout_s", "asked")
+    __slots__ = ("_answered", "_dead_at", "_interval_s", "_phase_s", "_ping_at", "_tick_s", "_timeout_s", "asked")
 
-    def __init__(self, limits: LinkLimits, now: float) -> None:
-        self._interval_s = limits.keepalive_interval_s
+    def __init__(self, limits: LinkLimits, now: float, *, patience: int = 1, phase: float = 0.0) -> None:
+        """`patience`: for how many intervals it leaves asking to the other side. `phase`, from 0 to 1: where between two whole
+        ticks those of this device are."""
+        self._interval_s = patience * limits.keepalive_interval_s
+        self._tick_s = limits.keepalive_interval_s / KEEPALIVE_TICKS
+        self._phase_s = phase * self._tick_s
         self._timeout_s = limits.keepalive_timeout_s
         self.asked = 0
         self._answered = 0
@@ -155,8 +159,11 @@ class KeepAlive:
 
     def heard(self, now: float) -> None:
         """Any byte arrived."""
-        self._ping_at = now + self._interval_s
+        self._ping_at = self._tick_near(now + self._interval_s)
         self._dead_at = now + self._timeout_s
+
+    def _tick_near(self, at: float) -> float:
+        return self._phase_s + round((at - self._phase_s) / self._tick_s) * self._tick_s
 
     def excuse(self, now: float) -> None:
         """We were not listening, so their silence means nothing. Our pings go on: they must not think us dead."""
@@ -169,7 +176,7 @@ class KeepAlive:
         return now >= self._ping_at
 
     def ping(self, now: float) -> Ping:
-        self._ping_at = now + self._interval_s
+        self._ping_at = self._tick_near(now + self._interval_s)
         self.asked += 1
         return Ping(self.asked % TOKEN_MODULUS)
 
@@ -184,6 +191,9 @@ class KeepAlive:
 
 class _Session:
     """What both roles share: the transcript, and everything from `open` on."""
+
+    _patience = 1
+    """Who dialled asks whether the other is still there; were both to ask, it would be at the same moment."""
 
     def __init__(self, *, network_id: bytes, key: SigningKey, certificate: bytes, limits: LinkLimits) -> None:
         self._network_id = network_id
@@ -239,7 +249,9 @@ class _Session:
         return MalformedMessage(f"a {type(message).__name__} {self.state.value}")
 
     def _start_life(self, now: float) -> None:
-        self._keep_alive = KeepAlive(self._limits, now)
+        # Devices do not march in step, the links of one do.
+        phase = self._key.public[0] / 256
+        self._keep_alive = KeepAlive(self._limits, now, patience=self._patience, phase=phase)
         self._transcript = hashlib.sha256()  # nobody asks for it again
 
     # --- open ---------------------------------------------------------------------------------------------------------
@@ -361,6 +373,8 @@ class ClientSession(_Session):
 
 class ServerSession(_Session):
     """The side that was dialled. It says who it is to whoever asks (threat-model.md), and judges the client after."""
+
+    _patience = 2
 
     def __init__(
         self,

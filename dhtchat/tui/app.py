@@ -8,6 +8,7 @@ from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import ClassVar, Final
 
+from rich.console import Console
 from textual import work
 from textual.app import App, ComposeResult
 from textual.binding import BindingType
@@ -33,9 +34,10 @@ from dhtchat.tui.keys import bindings, help_rows
 from dhtchat.tui.monochrome import WithoutColours
 from dhtchat.tui.notifier import Notifier
 from dhtchat.tui.palette import Everything
+from dhtchat.tui.pasting import use_careful_parser
 from dhtchat.tui.status import status_line
 from dhtchat.tui.talks import Talk, Talks
-from dhtchat.tui.themes import DARK, LIGHT, Palette, choose
+from dhtchat.tui.themes import DARK, Palette, choose, other_of
 from dhtchat.tui.widgets.composer import Composer
 from dhtchat.tui.widgets.finder import Finder
 from dhtchat.tui.widgets.help_screen import HelpScreen
@@ -51,6 +53,8 @@ _FIRST_LINES: Final = 200
 """How much of its history a talk shows when it is opened for the first time."""
 _MORE_LINES: Final = (2_000, HISTORY_LINES_MAX)
 """How much of it is asked for when one scrolls to its top, the first and the second time."""
+_ID_CHARACTERS: Final = 12
+"""So much of a line's id tells it from all others that somebody can have in front of them."""
 _LINES_UNSPARED_MAX: Final = 2_000
 _WIDE_CELLS: Final = 70
 _MEMBERS_CELLS: Final = 100
@@ -104,7 +108,7 @@ class ChatApp(App[None]):
         self.set_keymap(preferences.keys)
         self.talks = Talks(user, timezone=timezone)
         self._palette = palette
-        self._themes = (palette, is_dark), (LIGHT if is_dark else DARK, not is_dark)
+        self._themes = (palette, is_dark), (other_of(palette, is_dark=is_dark), not is_dark)
         """The one that was chosen, and what F2 changes it to."""
         self._has_mouse = preferences.screen.mouse
         self._asked: dict[str, int] = {}
@@ -115,7 +119,7 @@ class ChatApp(App[None]):
         """Whether something was told that is not shown yet."""
         self._lines_spared = -_LINES_UNSPARED_MAX
         self._topic, self._status = Still(id="topic"), Still(id="status")
-        self._list, self._view, self._members = TalkList(), TalkView(), MemberList()
+        self._list, self.view, self._members = TalkList(), TalkView(), MemberList()
         self._finder = Finder()
         self._composer = Composer(self._complete)
 
@@ -136,7 +140,7 @@ class ChatApp(App[None]):
         with Horizontal(id="middle"):
             yield self._list
             with Vertical():
-                yield self._view
+                yield self.view
             yield self._members
         yield self._status
         yield self._finder
@@ -207,8 +211,8 @@ class ChatApp(App[None]):
     async def _show(self) -> None:
         self._is_stale = False
         talks, current = self.talks, self.talks.current
-        self._view.show(current)
-        talks.is_watched = self.app_focus and self._view.follows
+        self.view.show(current)
+        talks.is_watched = self.app_focus and self.view.follows
         if read := talks.take_read():
             self._ask(intents.MarkRead(read))
         self._list.show(talks, self._palette)
@@ -240,7 +244,7 @@ class ChatApp(App[None]):
         self._watch()
 
     def _watch(self) -> None:
-        self.talks.is_watched = self.app_focus and self._view.follows
+        self.talks.is_watched = self.app_focus and self.view.follows
         self._show_soon()
 
     async def _keep_current(self) -> None:
@@ -300,7 +304,7 @@ class ChatApp(App[None]):
         if isinstance(self.screen, HelpScreen):
             self.screen.page(pages)
             return
-        view = self._view
+        view = self.view
         if pages < 0 and view.scroll_offset.y <= view.size.height:
             self._ask_more_history()
         view.scroll_relative(y=pages * max(view.size.height - 1, 1), animate=False)
@@ -311,10 +315,10 @@ class ChatApp(App[None]):
 
     def action_top(self) -> None:
         self._ask_more_history()
-        self._view.scroll_home(animate=False)
+        self.view.scroll_home(animate=False)
 
     def action_bottom(self) -> None:
-        self._view.follow()
+        self.view.follow()
 
     async def action_step(self, by: int) -> None:
         ordered = self.talks.ordered
@@ -342,6 +346,17 @@ class ChatApp(App[None]):
         """Put the beginning of a command where one writes."""
         self._composer.begin(text)
 
+    # --- one line -----------------------------------------------------------------------------------------------------
+
+    def action_choose(self, step: int) -> None:
+        self.view.choose(step)
+
+    def action_about(self, command: str) -> None:
+        """Begin a command about the chosen line; about the latest when none is chosen."""
+        line = self.view.chosen
+        about = f"/{command} {line.id[:_ID_CHARACTERS] if line else '-1'} "
+        self._composer.begin(about + (line.text if line and command == "edit" and line.own else ""))
+
     # --- finding, links -----------------------------------------------------------------------------------------------
 
     def action_find(self) -> None:
@@ -351,18 +366,18 @@ class ChatApp(App[None]):
 
     def on_finder_asked(self, message: Finder.Asked) -> None:
         self._find_words = message.words
-        self._found = self._view.find(message.words, message.step)
+        self._found = self.view.find(message.words, message.step)
         self._show_status()
 
     def on_finder_closed(self) -> None:
-        self._view.find("", 0)
+        self.view.find("", 0)
         self._find_words = ""
         self._composer.focus()
         self._show_status()
 
     @work
     async def action_links(self) -> None:
-        addresses = self._view.links()
+        addresses = self.view.links()
         if not addresses:
             self.notify("There is no link on the screen.", markup=False)
             return
@@ -387,14 +402,16 @@ class ChatApp(App[None]):
             await self._take(events.Notice(message="you talk to nobody here: /join #room or /query NAME"))
         elif intent is not None:
             self.talks.status_asked += isinstance(intent, intents.ShowStatus)
+            self.talks.history_asked += isinstance(intent, intents.ShowHistory)
+            self.view.choose_none()
             await self._peer.perform(intent)
-            self._view.follow()
+            self.view.follow()
 
     def _complete(self, before: str) -> Completion:
         return complete(before, people=self.talks.people(), rooms=self.talks.rooms())
 
     def _wear(self, number: int) -> None:
-        self._palette = self._view.palette = self._themes[number][0]
+        self._palette = self.view.palette = self._themes[number][0]
         self.theme = _THEMES[number]
 
 
@@ -404,17 +421,22 @@ async def run(
     *,
     preferences: Preferences | None = None,
     data_dir: Path = Path(),
+    has_links: bool = True,
     environ: Mapping[str, str] = os.environ,
 ) -> None:
     """Show the screen until the user leaves it or the peer ends. Raises `BadUsage` for what is wrong in the configuration.
 
-    `data_dir`: where a theme file is looked for."""
+    `data_dir`: where a theme file is looked for. `has_links`: whether the terminal knows links (OSC 8)."""
     preferences = preferences or Preferences()
-    palette, is_dark = choose(preferences.screen.theme, data_dir, environ)
+    console = Console(force_terminal=True, legacy_windows=False, _environ=dict(environ))
+    has_few = console.color_system == "standard"
+    palette, is_dark = choose(preferences.screen.theme, data_dir, environ, has_few_colours=has_few)
     if os.environ.get("NO_COLOR") == "":
         del os.environ["NO_COLOR"]  # set to nothing means nothing (no-color.org); Textual asks only whether it is set
     tell_alt_keys()
+    use_careful_parser()
     app = ChatApp(peer, user, preferences=preferences, palette=palette, is_dark=is_dark)
     app.owns_process = True
+    app.view.has_links = has_links
     with contextlib.suppress(EOFError):
         await app.run_async(mouse=preferences.screen.mouse)

@@ -26,8 +26,8 @@ def gutter_cells(width: int) -> int:
     return 0 if width < 24 else 6 + name_cells(width) + 1
 
 
-def body(line: Line, palette: Palette) -> Text:
-    """What is said, with what belongs to it."""
+def body(line: Line, palette: Palette, *, with_links: bool = True) -> Text:
+    """What is said, with what belongs to it. `with_links`: as links of the terminal (OSC 8), for one that knows them."""
     text = Text(style=Style(color=palette.text))
     if not line.id:
         text.append(clean(line.text), Style(color=palette.error if line.is_error else palette.faint))
@@ -44,7 +44,7 @@ def body(line: Line, palette: Palette) -> Text:
                 strike=span.strike or None,
                 color=palette.accent if span.code or span.link else None,
                 underline=bool(span.link) or None,
-                link=span.link,
+                link=span.link if with_links else None,
             )
             text.append(span.text, style)
     if line.edited and not line.deleted:

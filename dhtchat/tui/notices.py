@@ -6,6 +6,7 @@ from typing import Final
 from dhtchat.chat import events
 from dhtchat.chat.markup import clean
 
+_ID_CHARACTERS: Final = 8
 _USAGE_CELLS: Final = 24
 """So wide is the column of usages in the answer to `/help`."""
 
@@ -16,7 +17,7 @@ def notice_lines(event: events.Event, user: str, timezone: tzinfo | None = None)
     return [(clean(line, single_line=True), hang) for line in _lines(event, user, timezone)]
 
 
-_HINTED: Final = (events.ErrorShown, events.Warned, events.Users, events.Rooms, events.Found)
+_HINTED: Final = (events.ErrorShown, events.Warned, events.Users, events.Rooms, events.Found, events.History)
 
 
 def _lines(event: events.Event, user: str, timezone: tzinfo | None) -> list[str]:
@@ -69,6 +70,11 @@ def _lines(event: events.Event, user: str, timezone: tzinfo | None) -> list[str]
             where = f", in {' '.join(event.rooms)}" if event.rooms else ""
             return [
                 f"{event.name}#{event.fingerprint} is {'online' if event.online else 'offline'}{since}{where}{changed}"
+            ]
+        case events.History():
+            return [
+                f"{_when(line.sent_at, timezone)} [{line.id[:_ID_CHARACTERS]}] {line.sender}: {line.text}"
+                for line in event.messages
             ]
         case events.Found():
             return [f"{_when(hit.sent_at, timezone)} {hit.sender}: {hit.text}" for hit in event.messages] or [

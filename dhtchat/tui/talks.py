@@ -146,8 +146,8 @@ class Talks:
         self.connection = "connecting"
         self.is_watched = True
         """Whether the end of the current talk is before somebody's eyes."""
-        self.status_asked = 0
-        """How many answers to `/status` are still to come."""
+        self.status_asked = self.history_asked = 0
+        """How many answers to `/status` and `/history` are still to come."""
 
     @property
     def ordered(self) -> list[Talk]:
@@ -183,6 +183,9 @@ class Talks:
                 self._message(event)
             case events.History(target=target, messages=messages):
                 self._history(self._talk(target), messages)
+                if self.history_asked:  # else it was to fill the screen
+                    self.history_asked -= 1
+                    self._say(event, [self.current.name])
             case events.StatusChanged(id=line_id, state=state):
                 for talk in self.by_name.values():
                     if line_id in talk.by_id:

@@ -40,9 +40,32 @@ LIGHT: Final = Palette(
     accent="#1f55b5",
     warning="#7d5200",
     error="#b3202c",
-    people=("#2350a8", "#336610", "#7029a3", "#00607a", "#0b6652", "#932a80", "#5d5d00", "#4a4fae"),
+    people=("#2350a8", "#336610", "#7029a3", "#00607a", "#0b6652", "#932a80", "#5d5d00", "#3a3a9a"),
 )
 
+
+DARK_16: Final = Palette(
+    background="#000000",
+    panel="#000000",
+    text="#aaaaaa",
+    faint="#aaaaaa",
+    accent="#55ffff",
+    warning="#ffff55",
+    error="#ff5555",
+    people=("#55ff55", "#ff55ff", "#55ffff", "#ffffff"),
+)
+LIGHT_16: Final = Palette(
+    background="#ffffff",
+    panel="#ffffff",
+    text="#000000",
+    faint="#000000",
+    accent="#0000aa",
+    warning="#aa00aa",
+    error="#aa0000",
+    people=("#0000aa", "#00aa00", "#aa00aa", "#00aaaa"),
+)
+"""For terminals of 16 colours, which would take the nearest of those for ours, however little they differ from the
+background. As VGA had them: that is how they are told apart, and each terminal shows its own."""
 
 _Colour = Annotated[str, Meta(pattern="^#[0-9a-fA-F]{6}$")]
 
@@ -70,13 +93,23 @@ class ThemeFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Names: each keeps one of these."""
 
 
-def choose(theme: str, data_dir: Path, environ: Mapping[str, str]) -> tuple[Palette, bool]:
+def other_of(palette: Palette, *, is_dark: bool) -> Palette:
+    """The light one beside a dark palette, the dark one beside a light."""
+    if palette in (DARK_16, LIGHT_16):
+        return LIGHT_16 if is_dark else DARK_16
+    return LIGHT if is_dark else DARK
+
+
+def choose(
+    theme: str, data_dir: Path, environ: Mapping[str, str], *, has_few_colours: bool = False
+) -> tuple[Palette, bool]:
     """The palette that a setting means, and whether it is a dark one. Raises `BadUsage` for a wrong file."""
     if theme == "auto":
         # rxvt, Konsole and others say `15;0`, or `15;default;0`: the last is the background, 7 and 15 are white.
         theme = "light" if environ.get("COLORFGBG", "").rpartition(";")[2] in ("7", "15") else "dark"
     if theme in ("dark", "light"):
-        return (DARK, True) if theme == "dark" else (LIGHT, False)
+        dark, light = (DARK_16, LIGHT_16) if has_few_colours else (DARK, LIGHT)
+        return (dark, True) if theme == "dark" else (light, False)
     file = read_toml(data_dir / Path(theme).expanduser(), ThemeFile)
     changes = {name: value for name, value in msgspec.structs.asdict(file).items() if value and name != "like"}
     return (DARK if file.like == "dark" else LIGHT)._replace(**changes), file.like == "dark"

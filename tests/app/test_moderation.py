@@ -15,7 +15,10 @@ from dhtchat.chat.events import (
     RoleChanged,
     TopicChanged,
 )
+from dhtchat.peer.messages import Rulings
+from dhtchat.records.ruling import Removal, Ruling
 from tests.app.town import Person, Town, until, until_async
+from tests.app.villain import villain_in
 
 ROOM = "#stage"
 
@@ -206,3 +209,50 @@ async def test_a_topic_of_before_stays_when_the_first_ruling_is_made(tmp_path: P
         await until(
             lambda: len({person.room(ROOM).topic for person in (alice, bob, carol)}) == 1, "they see different topics"
         )
+
+
+async def test_lines_hide_and_come_out_as_rulings_become_known(tmp_path: Path, seed: int) -> None:
+    """A line that was on its way when its author was thrown out leaves the history of those who had shown it; when the kick turns
+    out not to count, it is back, and shown to those who had never seen it. A restart changes nothing of that."""
+    async with Town(tmp_path, seed) as town, villain_in(town, "mallory") as mallory:
+        alice, bob = await town.newcomers("alice", "bob")
+        await town.gather_in(ROOM, alice, bob)
+        room = await mallory.enter(ROOM, alice, bob)
+        await alice.say("/op mallory")
+        await bob.expect(RoleChanged, user="mallory", role="moderator")
+        carol = await town.newcomer("carol")
+        await town.gather_in(ROOM, alice, bob, carol)
+        heads = carol.room(ROOM).graph.heads
+        await carol.say("in between")
+        await carol.expect_delivered("in between", to=2)
+        kick = mallory.sign(Ruling(room, "mallory", heads, 0, Removal(carol.identity, "carol", "kick")))
+        for person in (alice, bob):  # a kick that says of none of carol's lines that it still counts
+            await mallory.say_to(person, Rulings(room, [kick.digest[:16]], [kick.raw], False))
+            await person.expect(Kicked, user="carol")
+            await until_async(lambda person=person: _is_without(person, "in between"), "it is still in the history")
+        await carol.expect(Parted, room=ROOM, user="carol")
+        await bob.leave()
+        await bob.come_online()
+        await bob.say(f"/join {ROOM}")
+        assert await _is_without(bob, "in between")
+        dave = await town.newcomer("dave")
+        await dave.say(f"/join {ROOM}")
+        await until(lambda: len(dave.room(ROOM).graph) == 2, "dave does not hear what was ruled")
+        assert "in between" not in dave.texts(ROOM)
+        deop = Ruling(room, "alice", heads, 0, Removal(mallory.peer, "mallory", "deop"))
+        raw = alice.node._core.sign_own(deop).raw  # of alice's other device, say, which had not heard of the kick
+        await mallory.say_to(alice, Rulings(room, [], [raw], False))
+        for person in (alice, bob, dave):
+            await until_async(
+                lambda person=person: _is_with(person, "in between"), f"{person.name} does not have it back"
+            )
+        await dave.expect(MessageArrived, text="in between", sender="carol", delayed=True)
+        assert bob.texts(ROOM).count("in between") == 1
+
+
+async def _is_with(person: Person, text: str) -> bool:
+    return text in {line.text for line in await person.history(ROOM)}
+
+
+async def _is_without(person: Person, text: str) -> bool:
+    return not await _is_with(person, text)

@@ -4,13 +4,14 @@ import argparse
 import json
 import sys
 
-from tests.benchmarks import dht, links, passwords, screen, startup, talk
+from tests.benchmarks import dht, idle, links, passwords, screen, startup, talk
 from tests.benchmarks.figures import Figure
 
 BENCHMARKS = {
     "startup": startup.measure,
     "passwords": passwords.measure,
     "links": links.measure,
+    "idle": idle.measure,
     "screen": screen.measure,
 }
 NETWORKED = {"talk": talk, "dht": dht}

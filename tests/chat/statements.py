@@ -40,10 +40,13 @@ class Speaker:
         parents: Iterable[bytes | Statement] = (),
         room: bytes = ROOM,
         passes_over: int = 0,
+        heads: Iterable[bytes] = (),
     ) -> Statement:
         self.counter += 1
         previous = self.last.id if self.last is not None else b""
-        self.last = self.place(self.counter, previous, parents, content=content, room=room, passes_over=passes_over)
+        self.last = self.place(
+            self.counter, previous, parents, content=content, room=room, passes_over=passes_over, heads=heads
+        )
         return self.last
 
     def place(
@@ -55,10 +58,13 @@ class Speaker:
         content: Content = Say("hello"),  # noqa: B008  (frozen)
         room: bytes = ROOM,
         passes_over: int = 0,
+        heads: Iterable[bytes] = (),
     ) -> Statement:
         """A statement anywhere, as only a liar or a careful test would sign it."""
         ids = [parent.id if isinstance(parent, Statement) else parent for parent in parents]
-        message = Message(self.certificate, False, room, "", counter, previous, ids, NOW_S * 1000, content, passes_over)
+        message = Message(
+            self.certificate, False, room, "", counter, previous, ids, NOW_S * 1000, content, passes_over, list(heads)
+        )
         return sign_statement(message, self.key, self.author, NETWORK)
 
     def chain(self, length: int) -> list[Statement]:

@@ -1,6 +1,11 @@
 """Connected or not: told once each, only after silence to questions, with the right duration."""
 
+import random
+from bisect import bisect
 from collections.abc import Callable
+from itertools import accumulate
+
+import pytest
 
 from dhtchat.chat.connectivity import CameBack, Connectivity, WentOffline
 from dhtchat.limits import PROBE_INTERVAL_S, QUIET_LIMIT_S
@@ -37,7 +42,7 @@ def test_silence_is_told_once_and_soon() -> None:
     told = drive(connectivity, lambda at_s: False, 600)
     assert len(told) == 1
     at_s, change = told[0]
-    assert QUIET_LIMIT_S < at_s <= QUIET_LIMIT_S + STEP_S
+    assert QUIET_LIMIT_S <= at_s <= QUIET_LIMIT_S + STEP_S
     assert change == WentOffline(at_s)
     assert not connectivity.online
 
@@ -128,3 +133,54 @@ def test_an_old_answer_does_not_bring_us_back() -> None:
     connectivity = Connectivity(START_S, alone=True)
     assert connectivity.tick(START_S + 1.0, START_S + 1.0 + QUIET_LIMIT_S + 0.1) is None
     assert not connectivity.online
+
+
+@pytest.mark.parametrize("case", range(50))
+def test_looking_only_when_it_says_is_enough(case: int, seed: int) -> None:
+    """Whoever calls `tick` at `next_s` and not before tells the same changes as one who looks all the time."""
+    rng = random.Random(f"{seed}/{case}")
+    watched, looked_at = Connectivity(START_S), Connectivity(START_S)
+    outages = [*accumulate(rng.uniform(30.0, 150.0) for _ in range(4))]  # shorter ones may pass between two looks
+
+    def is_answered(at_s: float) -> bool:
+        return bisect(outages, at_s - START_S) % 2 == 0
+
+    def changes(connectivity: Connectivity, next_s: Callable[[float, float], float]) -> list[tuple[float, type]]:
+        heard_s, now_s, told = START_S, START_S, []
+        while now_s < START_S + 600.0:
+            now_s = next_s(heard_s, now_s)
+            change = connectivity.tick(heard_s, now_s)
+            if change is not None:
+                told.append((now_s, type(change)))
+            if connectivity.wants_probe(now_s) and is_answered(now_s):
+                heard_s = now_s
+        return told
+
+    often = changes(looked_at, lambda heard_s, now_s: now_s + 0.1)
+    rarely = changes(watched, watched.next_s)
+    for (often_s, change), (rarely_s, same) in zip(often, rarely, strict=True):
+        assert change is same
+        assert abs(rarely_s - often_s) <= PROBE_INTERVAL_S, "each may have heard somebody just before the silence"
+
+
+def test_while_all_is_well_it_looks_once_in_an_interval() -> None:
+    connectivity, now_s = Connectivity(START_S), START_S
+    for count in range(1, 100):
+        heard_s = now_s
+        now_s = connectivity.next_s(heard_s, now_s)
+        assert connectivity.tick(heard_s, now_s) is None
+        assert connectivity.wants_probe(now_s)
+        assert not connectivity.is_doubtful(now_s), "it asks one, as long as that one answers"
+        assert now_s == pytest.approx(START_S + count * PROBE_INTERVAL_S)
+
+
+def test_after_a_probe_without_an_answer_it_is_doubtful_in_time() -> None:
+    """Several are asked before anybody is told `disconnected`."""
+    connectivity, now_s = Connectivity(START_S), START_S
+    doubted_s = []
+    while connectivity.online:
+        now_s = connectivity.next_s(START_S, now_s)
+        connectivity.tick(START_S, now_s)
+        if connectivity.is_doubtful(now_s):
+            doubted_s.append(now_s - START_S)
+    assert doubted_s[0] < QUIET_LIMIT_S

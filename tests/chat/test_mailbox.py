@@ -1,7 +1,9 @@
 """What to do about a line next, how letters come together, and what receipts say: as values, without a network."""
 
 import itertools
+import math
 import random
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -12,6 +14,7 @@ from dhtchat.chat.delivery import Outbox
 from dhtchat.chat.mailbox import Inbox, Lies, Page, Postman, ReceiptBook
 from dhtchat.ids import DeviceId, MessageId, PeerId
 from dhtchat.limits import (
+    MAIL_DEADLINES_S,
     MAIL_GRACE_S,
     MAIL_ITEMS_PER_BOX_MAX,
     MAIL_ITEMS_PER_SENDER_MAX,
@@ -333,3 +336,53 @@ def test_what_an_earlier_run_stored_is_not_queued_again() -> None:
     outbox = Outbox(DeviceId(b"d" * 32))
     assert outbox.add(line(1), b"t" * 32, 1, [BOB], direct=True, state="stored").state == "stored"
     assert outbox.on_sent(line(1)) == outbox.on_stored(line(1)) == []
+
+
+@pytest.mark.parametrize("case", range(40))
+def test_the_next_time_is_when_something_is_due_and_never_later(case: int, seed: int) -> None:
+    """Looking only then brings, polls and gives up the same lines at the same times as looking all the time."""
+    rng = random.Random(f"{seed}/{case}")
+    lines = [(rng.randint(0, 400), number, rng.choice((BOB, CAROL))) for number in range(12)]
+    life_s = rng.choice((300.0, 5_000.0))
+    links = {peer: rng.randint(0, 400) for peer in (BOB, CAROL)}
+    """Until when they have one."""
+    outcomes = {line(number): [rng.random() < 0.4 for _ in range(100)] for _, number, _ in lines}
+
+    def course(*, only_when_due: bool) -> list[tuple[float, object]]:
+        postman, done, now_s, next_s = Postman(lambda interval_s: interval_s), [], 0.0, 0.0
+        tries: Counter[MessageId] = Counter()
+        for now_s in (half / 2 for half in range(2 * 1_000)):
+            changed = False
+            for at_s, number, peer in lines:
+                if at_s == now_s:
+                    postman.take(line(number), peer, deadline_s=FAR_S + at_s + life_s, now_s=now_s)
+                    changed = True
+            changed |= now_s in links.values()
+            if only_when_due and now_s < next_s and not changed:
+                continue
+
+            def has_link(peer: PeerId, now_s: float = now_s) -> bool:
+                return now_s < links[peer]
+
+            done += [(now_s, ("given up", each)) for each in postman.expire(FAR_S + now_s)]
+            for peer, brought in postman.due(now_s, has_link).items():
+                done.append((now_s, (peer, brought)))
+                for each in brought:
+                    postman.deposited(each, enough=outcomes[each][tries[each]], now_s=now_s)
+                    tries[each] += 1
+            done += [(now_s, ("look", peer)) for peer in postman.polls(now_s)]
+            next_s = postman.next_s(now_s, FAR_S + now_s, has_link)
+        return done
+
+    assert course(only_when_due=True) == course(only_when_due=False)
+
+
+def test_who_has_nothing_under_way_has_nothing_to_wait_for(postman: Postman) -> None:
+    """And a clock that people set may be set: a deadline is never far off."""
+    assert postman.next_s(0.0, 0.0, alone) == math.inf
+    follow(postman, 1, lies=Lies.STORED)
+    postman.polls(0.0)
+    assert postman.next_s(0.0, 0.0, alone) <= MAIL_DEADLINES_S
+    postman.give_up(line(1))
+    postman.keep_only({})
+    assert postman.next_s(0.0, 0.0, alone) == math.inf

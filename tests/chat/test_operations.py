@@ -155,3 +155,20 @@ def test_what_waits_for_lines_that_never_come_is_bounded() -> None:
     assert operations.waiting == OPERATIONS_WAITING_MAX
     assert operations.waiting_text(line_id(0), BOB) is None
     assert operations.waiting_text(line_id(60), BOB) is not None
+
+
+def test_what_is_taken_back_is_as_if_never_taken() -> None:
+    """By what was ruled about a room: a line, an edit and a reaction that no longer count, and those that still do."""
+    line, other = line_id(1), line_id(2)
+    said: list[Said] = [(line, ALICE, Say("one")), (other, BOB, Say("two"))]
+    doing: list[Said] = [(line_id(3), ALICE, Edit(line, 1, "uno")), (line_id(4), BOB, React(line, 1, "+"))]
+    operations = operations_of([*said, *doing])
+    expected = views(operations_of(said), [line, other])
+    for each in doing:
+        operations.take_back(*each)
+    assert views(operations, [line, other]) == expected
+    operations.take_back(line_id(9), BOB, Edit(other, 1, "never taken"))
+    operations.take_back(*said[0])
+    assert operations.view(line) is None
+    assert operations.take(*said[0]) is Outcome.NEWS
+    assert operations.view(line) == expected[0]

@@ -1,6 +1,7 @@
 """Who is online: shown at once when somebody comes, within seconds when they leave or crash, and never flickering."""
 
 import random
+from collections import deque
 
 import pytest
 
@@ -178,3 +179,38 @@ def test_away_and_since_are_what_the_records_say(bob: Speaker, bobs_phone: Speak
     attendance.announced(presence(bob, 3), life_s=TTL_S, now_s=1.0)
     read(attendance, listing(bob, 4), listing(bobs_phone), now_s=1.0)
     assert attendance.away_of(bob.peer) is None
+
+
+@pytest.mark.parametrize("case", range(40))
+def test_looking_only_when_something_is_due_shows_the_same(case: int, seed: int) -> None:
+    """`due_s` says when records die and grace ends: whoever looks then and not before misses nothing and is not late."""
+    rng = random.Random(f"{seed}/{case}")
+    speakers = [Speaker(name, rng) for name in ("bob", "carol", "dave")]
+    happenings = sorted((rng.randint(0, 4 * PRESENCE_TTL_S), rng.randint(0, 3), rng.randrange(3)) for _ in range(25))
+
+    def shown(*, only_when_due: bool) -> list[tuple[float, PresenceChange]]:
+        attendance, found, left_over = Attendance(), [], deque(happenings)
+        sequence = 0
+        for now_s in (quarter / 4 for quarter in range(4 * 8 * PRESENCE_TTL_S)):
+            changes: list[PresenceChange] = []
+            if not only_when_due or now_s >= attendance.due_s:
+                changes += attendance.tick(now_s)
+            while left_over and left_over[0][0] <= now_s:
+                _, kind, number = left_over.popleft()
+                speaker, issued_at_s = speakers[number], NOW_S + int(now_s)
+                sequence += 1
+                match kind:
+                    case 0:
+                        changes += read(attendance, listing(speaker, sequence, issued_at_s=issued_at_s), now_s=now_s)
+                    case 1:
+                        record = presence(speaker, sequence, issued_at_s=issued_at_s)
+                        changes += attendance.announced(record, life_s=TTL_S, now_s=now_s)
+                    case 2:
+                        changes += attendance.link_up(who(speaker), speaker.name, now_s)
+                    case _:
+                        changes += attendance.link_down(who(speaker), now_s, NOW_S + now_s, on_purpose=False)
+            found += [(now_s, change) for change in changes]
+        return found
+
+    assert shown(only_when_due=True) == shown(only_when_due=False)
+    assert shown(only_when_due=True)

@@ -4,13 +4,15 @@ import random
 
 import pytest
 
-from dhtchat.chat.room import MemberChange, Room
+from dhtchat.chat.room import MemberChange, Room, right_of
+from dhtchat.chat.room_graph import Right
 from dhtchat.chat.timeline import Timeline
-from dhtchat.limits import LISTERS_PER_ROOM, RECONCILE_GRACE_S
+from dhtchat.limits import HANDS_MAX, LISTERS_PER_ROOM, RECONCILE_GRACE_S
 from dhtchat.records.envelope import Signed, sign_body
 from dhtchat.records.membership import Membership
-from dhtchat.records.message import Say, SetTopic
+from dhtchat.records.message import Content, Delete, Edit, Hand, Place, React, Read, Say, SetTopic
 from dhtchat.records.room import RoomGenesis
+from dhtchat.records.ruling import Act, Grant, OpenRuling, Removal, RuleTopic, Ruling, SetHands, SetMode
 from tests.chat.records import TTL_S, membership, who
 from tests.chat.statements import NETWORK, NOW_S, ROOM, Speaker, random_history, speakers
 
@@ -178,3 +180,107 @@ def test_a_topic_is_taken_once_and_a_line_is_none(alice: Speaker) -> None:
     assert room.take_topic(none, 3)
     assert room.topic == ""
     assert not room.take_topic(topic, 2)
+
+
+# --- who is what ------------------------------------------------------------------------------------------------------
+
+
+def rule(room: Room, issuer: Speaker, act: Act) -> None:
+    body = Ruling(room.id, issuer.name, room.graph.heads, NOW_S, act)
+    assert room.graph.offer(OpenRuling(sign_body(body, issuer.identity, NETWORK)))
+
+
+def test_who_is_banned_is_not_in_it_whatever_they_publish(alice: Speaker, bob: Speaker) -> None:
+    room = a_room(alice)
+    learn(room, membership(bob, 1))
+    rule(room, alice, Removal(bob.peer, "bob", "ban"))
+    assert (room.people(), room.devices(), room.is_member(bob.peer)) == ({}, set(), False)
+    learn(room, membership(bob, 2))
+    assert not room.is_member(bob.peer)
+    rule(room, alice, Grant(bob.peer, "bob", "unban"))
+    assert room.is_member(bob.peer)
+
+
+def test_who_is_thrown_out_is_back_when_they_say_so_anew(alice: Speaker, bob: Speaker) -> None:
+    """What they had published before does not count any more, from whichever side it comes again."""
+    room = a_room(alice)
+    learn(room, membership(bob, 5))
+    room.expel(bob.peer, 0.0)
+    assert not room.is_member(bob.peer)
+    learn(room, membership(bob, 5))
+    read(room, membership(bob, 4), now_s=1.0)
+    assert not room.is_member(bob.peer)
+    learn(room, membership(bob, 6))
+    assert room.is_member(bob.peer)
+
+
+def test_those_who_can_rule_and_are_here(alice: Speaker, bob: Speaker) -> None:
+    room = a_room(alice)
+    learn(room, membership(bob, 1))
+    assert room.rulers() == []
+    rule(room, alice, Grant(bob.peer, "bob", "op"))
+    assert room.rulers() == [bob.peer]
+    learn(room, membership(bob, 2, gone=True))
+    assert room.rulers() == []
+
+
+def test_a_ruling_on_the_topic_holds_whatever_was_said(alice: Speaker, bob: Speaker) -> None:
+    room = a_room(alice)
+    room.take_topic(bob.state(SetTopic("cats")), 1)
+    rule(room, alice, Grant(bob.peer, "bob", "op"))
+    assert (room.topic, room.topic_by) == ("cats", "bob")
+    rule(room, alice, RuleTopic("dogs"))
+    room.take_topic(bob.state(SetTopic("cats again")), 9)
+    assert (room.topic, room.topic_by) == ("dogs", "alice")
+
+
+def test_hands_stand_in_order_until_they_are_answered_or_taken_down(rng: random.Random) -> None:
+    alice, bob, carol, dave = speakers(4, rng)
+    room = a_room(alice)
+    rule(room, alice, SetMode(True))
+    early = room.graph.heads
+    assert room.take_hand(carol.state(Hand(True), heads=early), 1)
+    assert room.take_hand(bob.state(Hand(True), heads=early), 2)
+    assert room.take_hand(dave.state(Hand(True), heads=early), 3)
+    assert not room.take_hand(dave.state(Hand(True), heads=early), 4), "it is up"
+    assert list(room.hands()) == [carol.peer, bob.peer, dave.peer]
+    assert room.take_hand(bob.state(Hand(False), heads=early), 5)
+    assert not room.take_hand(bob.place(1, b"", content=Hand(True), heads=early), 2), "older than what holds"
+    rule(room, alice, Grant(carol.peer, carol.name, "voice"))
+    assert list(room.hands()) == [dave.peer]
+    rule(room, alice, Removal(carol.peer, carol.name, "devoice"))
+    assert list(room.hands()) == [dave.peer], "the hand of before was answered"
+    assert room.take_hand(carol.state(Hand(True), heads=room.graph.heads), 9)
+    assert list(room.hands()) == [dave.peer, carol.peer]
+    rule(room, alice, SetHands(False))
+    assert room.hands() == {}
+
+
+def test_so_many_hands_are_remembered(alice: Speaker, rng: random.Random) -> None:
+    """Those that are down go first."""
+    room = a_room(alice)
+    rule(room, alice, SetMode(True))
+    heads = room.graph.heads
+    lowered, *raised = speakers(HANDS_MAX + 1, rng)
+    room.take_hand(lowered.state(Hand(False), heads=heads), 10**6)
+    for depth, voice in enumerate(raised, start=1):
+        room.take_hand(voice.state(Hand(True), heads=heads), depth)
+    assert list(room.hands()) == [voice.peer for voice in raised]
+
+
+@pytest.mark.parametrize(
+    ("content", "right"),
+    [
+        (Say("x"), Right.SPEAK),
+        (Edit(b"l" * 16, 1, "x"), Right.SPEAK),
+        (React(b"l" * 16, 1, "x"), Right.SPEAK),
+        (SetTopic("x"), Right.SET_TOPIC),
+        (Hand(True), Right.RAISE_HAND),
+        (Hand(False), Right.TAKE_PART),
+        (Delete([Place(b"l" * 16, 1)]), Right.TAKE_PART),
+        (Read([b"l" * 16]), Right.TAKE_PART),
+    ],
+    ids=str,
+)
+def test_everything_said_needs_a_right(content: Content, right: Right) -> None:
+    assert right_of(content) is right

@@ -97,7 +97,7 @@ def test_somebody_new_gets_an_account_and_enters_a_room(tmp_path: Path) -> None:
         "a node on this machine (127.0.0.1:8468)",
         "the name alice is yours",
         "k7z5-nuwg-gfvm-ia57",
-        "Strength: [",
+        "Strength: very good",
     ):
         assert told in person.said
     assert GOOD not in person.said
@@ -138,11 +138,24 @@ def test_nobody_is_found_until_an_address_is_named(tmp_path: Path) -> None:
 
 
 def test_somebody_has_to_be_the_first(tmp_path: Path) -> None:
-    """Where nobody is, a node can be started; if that fails, the network is looked for again."""
+    """Where nobody is, a node can be started; if it cannot, one can look again."""
     network = Network(tmp_path, find=2, open_door=1)
-    person = Person("2", "2", "1", "alice", GOOD, GOOD, "")
+    person = Person("2", "1", "alice", GOOD, GOOD, "")
+    assert person.talk(network).settings.bootstrap == (LOCAL_NODE,)
+    assert "Too few nodes answered." in person.said
+    network = Network(tmp_path / "other", find=1)
+    person = Person("2", "1", "alice", GOOD, GOOD, "")
     assert person.talk(network).settings.bootstrap == (parse_node_address("192.168.1.7:8468"),)
     assert "A node runs at 192.168.1.7:8468, for as long as you chat." in person.said
+
+
+def test_two_may_begin_at_the_same_time(tmp_path: Path) -> None:
+    """The second one cannot, and finds the first: nothing went wrong, and nothing is said of it."""
+    network = Network(tmp_path / "second", find=1, open_door=1)
+    person = Person("2", "1", "bob", GOOD, GOOD, "")
+    assert person.talk(network).settings.bootstrap == (LOCAL_NODE,)
+    assert "Too few" not in person.said
+    assert "Found: a node on this machine" in person.said
 
 
 def test_a_name_that_is_taken_or_no_name(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from dhtchat.app import preferences
 from dhtchat.app.preferences import Appearance, Notifications
 from dhtchat.tui import themes
 from dhtchat.tui.keys import ACTIONS
+from tests.docs.options import environment, options
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "configuration.md"
 
@@ -23,6 +24,7 @@ _HEAD: Final = """# Configuration
 
 What you want on every run of the full screen stands in `config.toml` in the data folder
 ([where it lies](user-guide.md#where-files-lie)). All of it may be left out. A mistake in it is said before the screen opens.
+What holds for one run stands [on the command line](#on-the-command-line) and [in the environment](#in-the-environment).
 
 ```toml
 [screen]
@@ -70,6 +72,8 @@ def page() -> str:
             f"## `[notifications]`\n\n{_doc(Notifications)}\n\n{_table(Notifications, preferences)}",
             f"{_KEYS}{rows}\n",
             f"{_THEME}{_table(themes.ThemeFile, themes)}",
+            options(),
+            environment(),
         ]
     )
 

@@ -9,6 +9,7 @@ from dhtchat.app.preferences import FILE_NAME, load_preferences
 from dhtchat.tui.keys import check_names, help_rows
 from dhtchat.tui.themes import ThemeFile, choose
 from tests.docs.configuration import PAGE, page
+from tests.docs.options import ENVIRONMENT, looked_at
 from tests.docs.pages import blocks, read, section, table
 
 
@@ -32,3 +33,8 @@ def test_its_examples_work(tmp_path: Path) -> None:
     palette, is_dark = choose("mine.toml", tmp_path, {})
     assert (palette.background, is_dark) == ("#fdf6e3", False)
     assert msgspec.convert(tomllib.loads(theme), ThemeFile).like == "light"
+
+
+def test_every_variable_of_the_environment_that_is_looked_at_is_told_about() -> None:
+    assert looked_at() - ENVIRONMENT.keys() == set()
+    assert looked_at() >= {"NO_COLOR", "TERM", "TMUX", "NOTIFY_SOCKET"}, "the search finds what there is"

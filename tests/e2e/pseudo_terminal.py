@@ -49,12 +49,20 @@ class PseudoTerminal:
         asyncio.get_running_loop().add_reader(self._master, self._read)
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    def hang_up(self) -> None:
+        """Close the window: what runs in it gets SIGHUP, and can write nowhere any more."""
         asyncio.get_running_loop().remove_reader(self._master)
+        os.close(self._master)
+        self._master = -1
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._master >= 0:
+            asyncio.get_running_loop().remove_reader(self._master)
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGKILL)
         await self._process.wait()
-        os.close(self._master)
+        if self._master >= 0:
+            os.close(self._master)
 
     @property
     def pid(self) -> int:

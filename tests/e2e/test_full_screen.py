@@ -49,29 +49,59 @@ async def log_in(terminal: PseudoTerminal, name: str) -> Seen:
     return seen
 
 
-async def test_two_people_talk_and_one_is_killed(world: World) -> None:
+async def sign_up(terminal: PseudoTerminal, name: str) -> Seen:
+    """Whoever comes for the first time: `join --register`."""
+    for question in ("New password: ", "The same again: "):
+        await terminal.shows(question)
+        terminal.type(password_of(name) + "\n")
+    seen = Seen(terminal)
+    await seen.shows("online")
+    await seen.shows("#lobby")
+    return seen
+
+
+async def test_two_people_from_their_first_start_to_a_kill_and_back(world: World) -> None:
+    """Issue 7, "What it must show", 1: register, join, talk, private talk, kill and reconnect, all of it at full screens."""
     await world.open_door()
-    for name in ("alice", "bob"):
-        assert (await world.run("register", name, *world.bootstrap, password=password_of(name))).code == 0
-    async with person(world, "alice") as alice, person(world, "bob") as bob:
-        alice_sees, bob_sees = await log_in(alice, "alice"), await log_in(bob, "bob")
-        await alice_sees.shows("bob joined #lobby")
-        alice.type("hello from alice\r")
-        await bob_sees.shows("alice hello from alice")
-        bob.type("and from bob\r")
-        await alice_sees.shows("bob and from bob")
-        await bob_sees.shows("and from bob ✓")
-        bob.type("/msg alice between us\r")
-        await alice_sees.shows("Alt+A: bob (1)")
-        alice.type("\x1ba")
-        await alice_sees.shows("bob between us")
-        alice.type("\x1b1")
-        await alice_sees.shows("online as alice")
-        bob.kill()
-        alice.type("/switch #lobby\r")
-        await alice_sees.shows("○", timeout_s=150.0)
-        alice.type("/quit\r")
+    async with person(world, "alice", "--register") as alice:
+        alice_sees = await sign_up(alice, "alice")
+        async with person(world, "bob", "--register") as bob:
+            bob_sees = await sign_up(bob, "bob")
+            await alice_sees.shows("bob joined #lobby")
+            await alice_sees.shows("● bob")
+            alice.type("hello from alice\r")
+            await bob_sees.shows("alice hello from alice")
+            bob.type("and from bob\r")
+            await alice_sees.shows("bob and from bob")
+            await bob_sees.shows("and from bob ✓")
+            bob.type("/msg alice between us\r")
+            await alice_sees.shows("Alt+A: bob (1)")
+            assert "(1)" in alice_sees.title
+            alice.type("\x1ba")
+            await alice_sees.shows("bob between us")
+            alice.type("\x1b2typed at once\r")
+            await bob_sees.shows("alice typed at once")
+            bob.kill()
+        alice.type("/msg bob while you were gone\r")
+        alice.type("said to all\r")
+        await alice_sees.shows("said to all …")
+        async with person(world, "bob") as bob:
+            bob_sees = await log_in(bob, "bob")
+            await bob_sees.shows("said to all")
+            await bob_sees.shows("Alt+A: alice (1)")
+            bob.type("\x1ba")
+            await bob_sees.shows("alice while you were gone")
+            await bob_sees.shows("between us")
+            bob.type("here I am again\r")
+            await alice_sees.shows("Alt+A: bob (1)")
+            alice.type("\x1b3")
+            await alice_sees.shows("bob here I am again")
+            await alice_sees.shows("while you were gone ✓✓", timeout_s=60)
+            bob.type("/quit\r")
+            assert await bob.exit_code(timeout_s=30.0) == 0
+        alice.type("\x11")
         assert await alice.exit_code(timeout_s=30.0) == 0
+        assert "\x1b[?1049l" in alice.shown, "the terminal is given back"
 
 
 async def test_nothing_a_stranger_says_reaches_the_terminal_as_a_command(world: World) -> None:

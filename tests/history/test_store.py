@@ -14,6 +14,8 @@ from dhtchat.errors import DamagedFile
 from dhtchat.history import store as store_module
 from dhtchat.history.schema import MIGRATIONS, SCHEMA_VERSION
 from dhtchat.history.store import (
+    HIDDEN_LATER,
+    HIDDEN_UNSEEN,
     HistoryStore,
     StoredConversation,
     StoredPerson,
@@ -21,12 +23,14 @@ from dhtchat.history.store import (
     StoredStatement,
     Write,
     erase,
+    hide,
     keep_conversation,
     keep_fact,
     keep_floor,
     keep_person,
     keep_reader,
     keep_receipt,
+    keep_ruling,
     keep_statement,
     keep_text,
     lose_statement,
@@ -614,3 +618,46 @@ def test_a_file_found_damaged_while_in_use_is_moved_aside_at_the_next_start(path
         assert ids(store) == []
     with HistoryStore(path) as store:
         assert store.moved_aside is None
+
+
+# --- rooms that are ruled ---------------------------------------------------------------------------------------------
+
+
+def test_rulings_come_back_in_the_order_in_which_they_were_kept(store: HistoryStore) -> None:
+    """Whatever their ids: those that others follow come first. One that is here already is kept once."""
+    for number in (3, 1, 2, 1):
+        store.commit([keep_ruling(bytes([number]) * 16, ROOM, b"ruling %d" % number)])
+    store.commit([keep_ruling(b"o" * 16, TALK, b"of another room")])
+    assert store.rulings(ROOM) == [b"ruling 3", b"ruling 1", b"ruling 2"]
+
+
+def test_what_does_not_count_is_in_no_answer_and_keeps_its_place(store: HistoryStore) -> None:
+    """Neither the history nor a search nor an id finds it; the chain goes on, and others can be given it to judge."""
+    keep(store, *map(row, (1, 2, 3)))
+    store.commit([keep_text(row(2).id, "find me"), keep_text(row(3).id, "find me too")])
+    store.commit([hide(row(2).id, HIDDEN_UNSEEN)])
+    last, first = row(3), row(1)
+    assert [line.id for line in store.last_lines(ROOM, 5)] == [first.id, last.id]
+    assert [line.id for line in store.find_lines(ROOM, "find", 5)] == [last.id]
+    assert store.lines_like(row(2).id, row(2).id, 5) == []
+    assert [place.hidden for place in store.places(ROOM)] == [0, HIDDEN_UNSEEN, 0]
+    assert [each.counter for each in store.chain_after(ROOM, ALICE, 0, 3, 9)] == [1, 2, 3]
+    assert [(each.id, each.hidden) for each in store.last_judged(ROOM, 2)] == [(row(2).id, HIDDEN_UNSEEN), (last.id, 0)]
+    store.commit([hide(row(2).id, 0), hide(first.id, HIDDEN_LATER)])
+    assert [line.id for line in store.last_lines(ROOM, 5)] == [row(2).id, last.id]
+
+
+def test_a_newcomer_gets_as_many_lines_that_count(store: HistoryStore) -> None:
+    """Who was silenced and goes on talking pushes nobody's lines out of what newcomers get."""
+    keep(store, row(1), *(row(number, device=BOB, counter=number) for number in range(2, 10)))
+    store.commit([hide(row(number).id, HIDDEN_UNSEEN) for number in range(3, 10)])
+    assert store.newcomer_floors(ROOM, 2, 0)[ALICE] == 1
+
+
+def test_hands_and_who_was_heard(store: HistoryStore) -> None:
+    keep(store, row(1)._replace(author=b"p" * 32), row(2, device=BOB, counter=1)._replace(author=b"q" * 32))
+    keep(store, *(row(number, counter=number)._replace(kind="hand", author=b"p" * 32) for number in (3, 4, 5)))
+    assert [each.counter for each in store.last_hands(ROOM, 2)] == [4, 5]
+    assert store.devices_heard(ROOM) == [(b"p" * 32, ALICE), (b"q" * 32, BOB)]
+    store.commit([hide(row(5).id, HIDDEN_UNSEEN)])
+    assert [each.counter for each in store.last_hands(ROOM, 2)] == [3, 4]

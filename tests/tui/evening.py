@@ -28,3 +28,24 @@ def told() -> list[events.Event]:
         line("are you there?", number=6, sender="dora", room=None),
         line("日本語 and שלום", number=7),
     ]
+
+
+def stage() -> list[events.Event]:
+    """A room in which one has to be given the floor."""
+    roles = [("alice", "listener"), ("bob", "owner"), ("carol", "moderator"), ("dora", "speaker"), ("emil", "listener")]
+    names = [
+        events.MemberEntry(name=name, role=role, online=name != "dora", hand=name in ("alice", "emil"))  # type: ignore[arg-type]
+        for name, role in roles
+    ]
+    return [
+        *told()[:2],
+        events.TopicChanged(room="#lobby", user=None, by=None, topic="Questions at the end"),
+        events.Names(room="#lobby", members=names),
+        events.ModeChanged(room="#lobby", user=None, by="bob", mode="+m"),
+        line("welcome, everybody"),
+        events.HandMoved(room="#lobby", user="emil", by="emil", up=True),
+    ]
+
+
+def cut_off() -> events.Event:
+    return events.Disconnected(reason="nobody has answered for 20 s")

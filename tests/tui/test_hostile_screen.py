@@ -134,8 +134,7 @@ async def test_a_storm_of_resizes_leaves_everything_in_its_place(tmp_path: Path,
 
 
 async def test_two_hundred_pasted_lines_go_in_after_a_question(tmp_path: Path) -> None:
-    # Without ESC: terminals take it out of what is pasted.
-    pasted = "\r".join(f"line {number} {'x' * 10}\u202e" for number in range(1, 201))
+    pasted = "\r".join(f"line {number} {'x' * 10}\x1b[2J\u202e" for number in range(1, 201))
     async with playing(tmp_path, told()) as terminal:
         seen = Seen(terminal)
         await seen.shows("日本語")

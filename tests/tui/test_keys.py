@@ -178,6 +178,11 @@ async def test_alt_is_told_at_once(tmp_path: Path) -> None:
         terminal.type("\x1b3typed at once")
         await seen.shows("are you there?")
         await seen.shows("typed at once")
+        terminal.type("\x1b[1;3A")  # Alt+Up
+        terminal.type("\x1b[1;3D")  # Alt+Left
+        await seen.shows("Talk about everything")
+        terminal.type("\x1b[1;3C")
+        await seen.shows("are you there?")
         terminal.type("\x1b\x7fmore\x1b2")
         await seen.shows("typed at more")
         await seen.shows("Talk about everything")
@@ -192,3 +197,49 @@ async def test_the_mouse_can_be_left_to_the_terminal(tmp_path: Path) -> None:
         terminal.type("\x1bOR")
         await seen.shows("to select text")
         assert terminal.shown.rindex("\x1b[?1000l") > terminal.shown.rindex("\x1b[?1000h")
+
+
+async def test_a_line_is_chosen_and_answered_changed_reacted_to() -> None:
+    peer = ScriptedPeer()
+    async with screen_of(peer).run_test(size=(80, 24)) as pilot:
+        composer = pilot.app.query_one(Composer)
+        peer.tell(*MANY, line("mine", number=100, minute=2, own=True))
+        await pilot.pause(0)
+        await pilot.press("alt+e")
+        assert composer.text == "/edit -1 "
+        await pilot.press("ctrl+u", "alt+up", "alt+e")
+        assert composer.text == f"/edit {100:064x}"[:18] + " mine"
+        await pilot.press("ctrl+u", *["alt+up"] * 40, "alt+down", "alt+r", *"yes", "enter")
+        await pilot.pause(0)
+        assert peer.asked[-1] == intents.ReplyTo(f"{52:064x}"[:12], "yes")
+        view = pilot.app.query_one(TalkView)
+        assert view.chosen is None
+        await pilot.press("alt+up", "alt+down", "alt+t")
+        assert composer.text == "/react -1 "
+        assert view.follows
+
+
+async def test_history_that_is_asked_for_is_told_with_ids() -> None:
+    peer = ScriptedPeer()
+    async with screen_of(peer).run_test(size=(100, 24)) as pilot:
+        peer.tell(*MANY[:3])
+        await pilot.press(*"/history 1", "enter")
+        peer.tell(events.History(target="#lobby", messages=[line("line 2.", number=2, minute=1)]))
+        await pilot.pause(0)
+        await pilot.pause(0)
+        assert any("2026-11-30 10:01 [00000000] bob: line 2." in row for row in rows(pilot.app))
+
+
+async def test_lists_show_what_there_is_room_for() -> None:
+    peer = ScriptedPeer()
+    members = [events.MemberEntry(name=f"member{n:03}", role="speaker", online=True) for n in range(500)]
+    async with screen_of(peer).run_test(size=(110, 24)) as pilot:
+        peer.tell(
+            *(line("x", room=f"#room{n:02}", number=n) for n in range(40)),
+            events.TargetChanged(target="#room30"),
+            events.Names(room="#room30", members=members),
+        )
+        await pilot.pause(0)
+        shown = rows(pilot.app)
+        assert any("#room30" in row[:20] for row in shown[1:])
+        assert any("and 480 more" in row for row in shown), "\n".join(shown)

@@ -47,6 +47,17 @@ async def test_what_comes_in_while_the_terminal_is_not_in_front_is_not_read() ->
         assert read_by(peer).count(f"{70:064x}") == 1
 
 
+async def test_the_end_stays_in_sight_while_one_writes_several_lines() -> None:
+    peer = ScriptedPeer()
+    async with screen_of(peer).run_test() as pilot:
+        peer.tell(*FILL)
+        await pilot.pause(0)
+        for _ in range(6):
+            await pilot.press(*"more", "ctrl+j")
+            await pilot.pause(0)
+            assert any("line 59" in row for row in rows(pilot.app))
+
+
 async def test_a_line_stays_where_it_is_when_the_window_changes_its_width() -> None:
     peer = ScriptedPeer()
     long = "word " * 30

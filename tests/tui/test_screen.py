@@ -7,23 +7,41 @@ import pytest
 from dhtchat.chat import events, intents
 from dhtchat.tui.widgets.composer import Composer
 from dhtchat.tui.widgets.talk_view import TalkView
-from tests.tui.evening import told
+from tests.tui.evening import cut_off, stage, told
 from tests.tui.screens import ScriptedPeer, colours, line, rows, screen_of
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 
 
+SCENES: dict[str, tuple[list[events.Event], list[str]]] = {
+    "start": (told()[:1], []),
+    "talk": (told(), []),
+    "stage": (stage(), []),
+    "writing": (told(), [*"several", "alt+enter", *"lines"]),
+    "elsewhere": ([*told(), line("alice, come", number=8, room="#zoo", mentioned=True), cut_off()], []),
+    "help": (told(), ["f1"]),
+    "links": (told(), ["alt+o"]),
+    "finding": (told(), ["ctrl+f", *"row"]),
+    "commands": (told(), [*"/nonsense", "enter", *"/mut", "tab"]),
+}
+"""What is told, and the keys that are pressed then."""
+
+
+@pytest.mark.parametrize("scene", SCENES)
 @pytest.mark.parametrize("light", [False, True], ids=["dark", "light"])
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (40, 15)], ids=lambda size: "x".join(map(str, size)))
-async def test_the_screen_looks_as_it_did(size: tuple[int, int], light: bool) -> None:
+async def test_the_screen_looks_as_it_did(size: tuple[int, int], light: bool, scene: str) -> None:
     """A change on purpose: delete the file, run the test twice, look at the new one."""
     peer = ScriptedPeer()
+    to_tell, keys = SCENES[scene]
     async with screen_of(peer, light=light).run_test(size=size) as pilot:
-        peer.tell(*told())
+        peer.tell(*to_tell)
+        await pilot.pause(0)
+        await pilot.press(*keys)
         await pilot.pause(0)
         await pilot.pause(0)
         shown = "\n".join([*rows(pilot.app), "--- colours", *colours(pilot.app), ""])
-    file = SNAPSHOTS / f"{size[0]}x{size[1]}-{'light' if light else 'dark'}.txt"
+    file = SNAPSHOTS / f"{scene}-{size[0]}x{size[1]}-{'light' if light else 'dark'}.txt"
     if not file.exists():
         file.parent.mkdir(exist_ok=True)
         file.write_text(shown, encoding="utf-8")

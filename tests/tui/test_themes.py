@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+from rich.color import Color, ColorSystem
 
 from dhtchat.errors import BadUsage
-from dhtchat.tui.themes import DARK, LIGHT, Palette, choose
+from dhtchat.tui.themes import DARK, DARK_16, LIGHT, LIGHT_16, Palette, choose
 
 
 def luminance(colour: str) -> float:
@@ -15,12 +16,26 @@ def luminance(colour: str) -> float:
     return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
-@pytest.mark.parametrize("palette", [DARK, LIGHT], ids=["dark", "light"])
-def test_contrast_is_at_least_what_wcag_aa_asks(palette: Palette) -> None:
+def as_shown(colour: str, system: ColorSystem) -> str:
+    """What a terminal of so many colours makes of it."""
+    return Color.parse(colour).downgrade(system).get_truecolor().hex
+
+
+@pytest.mark.parametrize(
+    "palette, system",
+    [
+        *((palette, system) for palette in (DARK, LIGHT) for system in (ColorSystem.TRUECOLOR, ColorSystem.EIGHT_BIT)),
+        (DARK_16, ColorSystem.STANDARD),
+        (LIGHT_16, ColorSystem.STANDARD),
+    ],
+    ids=["dark", "dark, 256", "light", "light, 256", "dark, 16", "light, 16"],
+)
+def test_contrast_is_at_least_what_wcag_aa_asks(palette: Palette, system: ColorSystem) -> None:
     texts = {palette.text, palette.faint, palette.accent, palette.warning, palette.error, *palette.people}
     for text in texts:
         for background in (palette.background, palette.panel):
-            high, low = sorted((luminance(text), luminance(background)), reverse=True)
+            seen = as_shown(text, system), as_shown(background, system)
+            high, low = sorted(map(luminance, seen), reverse=True)
             assert (high + 0.05) / (low + 0.05) >= 4.5, f"{text} on {background}"
 
 

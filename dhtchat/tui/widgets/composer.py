@@ -76,7 +76,8 @@ class Composer(TextArea):
     async def _on_paste(self, event: events.Paste) -> None:
         event.stop()
         event.prevent_default()
-        text = clean(event.text.replace("\r\n", "\n").replace("\r", "\n")) if event.text else ""
+        pasted = event.text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
+        text = clean(pasted) if pasted else ""
         if text.count("\n") >= PASTE_LINES_MAX:
             self.post_message(self.PastedMuch(text))
         else:

@@ -33,11 +33,12 @@ class HelpScreen(ModalScreen[None]):
         self._palette = palette
 
     def compose(self) -> ComposeResult:
-        with VerticalScroll(id="help", can_focus=False):
+        with VerticalScroll(id="help", can_focus=False) as page:
+            page.border_title, page.border_subtitle = "Help", "PgDn, Down: more   Esc: close"
             for title, rows in self._parts:
                 yield Static(Text(title, Style(bold=True, color=self._palette.accent)))
                 table = Table.grid(padding=(0, 2), expand=True)
-                table.add_column(max_width=_LEFT_CELLS_MAX)
+                table.add_column(max_width=min(_LEFT_CELLS_MAX, self.app.size.width // 3))
                 table.add_column(ratio=1)
                 for what, does in rows:
                     table.add_row(Text(what, Style(bold=True)), Text(does))

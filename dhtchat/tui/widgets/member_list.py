@@ -31,9 +31,14 @@ class MemberList(Still):
             (name, member, talks.online.get(name, member.online) or name == talks.user)
             for name, member in talks.current.members.items()
         ]
-        for name, member, is_online in sorted(members, key=lambda row: (not row[2], row[0]))[: self.size.height or 50]:
+        members.sort(key=lambda row: (not row[2], row[0]))
+        room = self.size.height or len(members)
+        shown_max = room if len(members) <= room else room - 1
+        for name, member, is_online in members[:shown_max]:
             hand = _HAND if member.hand else ""
             shown = set_cell_size(name, _CELLS - 2 - cell_len(hand))
             style = Style(color=colour_of(name, palette) if is_online else palette.faint)
             rows.append(f"{'●' if is_online else '○'}{_ROLES[member.role]}{shown}{hand}\n", style)
+        if len(members) > shown_max:
+            rows.append(f"and {len(members) - shown_max} more", Style(color=palette.faint))
         self.put(rows)

@@ -33,8 +33,12 @@ class TalkList(Still):
             Heat.HIGHLIGHT: palette.error,
         }
         rows = Text()
-        self._names = [talk.name for talk in talks.ordered]
-        for number, talk in enumerate(talks.ordered, 1):
+        ordered, room = talks.ordered, self.size.height or len(talks.ordered)
+        # Where there are more talks than rows, those around the current one.
+        first = max(0, min(ordered.index(talks.current) - room // 2, len(ordered) - room))
+        shown = ordered[first : first + room]
+        self._names = [talk.name for talk in shown]
+        for number, talk in enumerate(shown, first + 1):
             is_current = talk is talks.current
             unread = str(len(talk.unread)) if talk.unread and not is_current else ""
             sign = {Heat.HIGHLIGHT: "!", Heat.PRIVATE: "@"}.get(talk.heat, " ")  # told without colours as well

@@ -36,6 +36,8 @@ class TalkView(ScrollView, can_focus=False):
     def __init__(self) -> None:
         super().__init__(id="talk")
         self.palette: Palette = DARK
+        self.has_links = True
+        """Whether the terminal knows links."""
         self._talk = Talk("")
         self._items: list[Line | str] = []
         """Lines, and between them the words of separators."""
@@ -63,7 +65,8 @@ class TalkView(ScrollView, can_focus=False):
 
     def show(self, talk: Talk) -> None:
         """Draw this talk, or what has changed in it."""
-        self._follows = self._follows or talk is not self._talk
+        if talk is not self._talk:
+            self._follows, self._found = True, None
         self._talk = talk
         self._lay_out()
 
@@ -88,6 +91,26 @@ class TalkView(ScrollView, can_focus=False):
         self._show_found(items[at])
         return at + 1, len(items)
 
+    @property
+    def chosen(self) -> Line | None:
+        """The line that stands out, if one does."""
+        return self._found
+
+    def choose(self, step: int) -> None:
+        """The line above the chosen one, or the one below; first the last line of somebody, and none behind it."""
+        lines = [item for item in self._items if isinstance(item, Line) and item.id]
+        at = self._talk_index(lines) + step
+        self._show_found(lines[max(at, 0)] if lines and at < len(lines) else None)
+        if self._found is None:
+            self.follow()
+
+    def choose_none(self) -> None:
+        if self._found is not None:
+            self._show_found(None)
+
+    def _talk_index(self, lines: list[Line]) -> int:
+        return lines.index(self._found) if self._found in lines else len(lines)
+
     def _show_found(self, line: Line | None) -> None:
         self._found = line
         self._drawn = {}
@@ -95,7 +118,8 @@ class TalkView(ScrollView, can_focus=False):
         if line is not None:
             at = self._places[line]
             start = self._ends[at - 1] if at else 0
-            self.scroll_to(y=max(start - self.size.height // 2, 0), animate=False, immediate=True, force=True)
+            if not self.scroll_offset.y <= start or self._ends[at] > self.scroll_offset.y + self.size.height:
+                self.scroll_to(y=max(start - self.size.height // 2, 0), animate=False, immediate=True, force=True)
 
     def links(self) -> list[str]:
         """Where the links on the screen lead, the last first."""
@@ -111,6 +135,7 @@ class TalkView(ScrollView, can_focus=False):
 
     def on_resize(self, event: "events.Resize") -> None:
         self._lay_out()
+        self._settle(None)  # also where only its height has changed
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
@@ -206,7 +231,7 @@ class TalkView(ScrollView, can_focus=False):
         self.refresh()
 
     def _wrap(self, line: Line, room: int) -> list[Text]:
-        return wrapped(body(line, self.palette), line.hang, max(room, 1), self.app.console)
+        return wrapped(body(line, self.palette, with_links=self.has_links), line.hang, max(room, 1), self.app.console)
 
     def render_line(self, y: int) -> Strip:
         width, row = self.scrollable_content_region.width, y + self.scroll_offset.y

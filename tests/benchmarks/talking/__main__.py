@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.benchmarks.networks.__main__ import NOT_INSTALLED
 from tests.benchmarks.networks.measuring import PROFILE_ROWS, Timings, timed
-from tests.benchmarks.talking import floor, irc, memory, ours, toxcore
+from tests.benchmarks.talking import bare, floor, irc, memory, ours, toxcore
 from tests.benchmarks.talking.ends import NotInstalled, Talk
 
 IN_FLIGHT = 64
@@ -41,6 +41,7 @@ FAR: dict[str, Callable[[dict[str, str]], Awaitable[None]]] = {
     "toxecho": toxcore.far,
     "ngircd": irc.far,
     "memory": memory.far,
+    "bare": bare.far,
 }
 
 

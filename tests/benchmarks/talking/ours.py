@@ -86,13 +86,13 @@ async def far(told: dict[str, str]) -> None:
         await _be_door()
         return
     async with peer_at(Path(told["folder"]), told["door"]) as node:
-        reader = asyncio.create_task(_read_all(node))
+        reader = asyncio.create_task(read_all(node))
         await come_online(node, "far")
         await be_far({})
         reader.cancel()
 
 
-async def _read_all(node: ChatNode) -> None:
+async def read_all(node: ChatNode) -> None:
     async for _ in node.events():
         pass
 

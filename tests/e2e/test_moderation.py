@@ -1,0 +1,52 @@
+"""A stage by real processes: what a script sees of roles, hands, kicks and refusals, and what the commands say."""
+
+import pytest
+
+from tests.e2e.world import World, delivered, enter_room, hears, texts
+
+pytestmark = pytest.mark.process
+
+ROOM = "#stage"
+
+
+async def test_a_stage_is_run_by_its_people(world: World) -> None:
+    """contract.md: `role`, `hand`, `kicked` and `mode` with `room`, `user`, `by` and the value; roles and hands in `names`; the
+    mode in `rooms`; `not-allowed` for who has no right."""
+    await world.open_door()
+    alice, bob, carol = peers = await world.join_all("alice", "bob", "carol")
+    await enter_room(ROOM, *peers)
+    alice.say("/op bob")
+    for peer in peers:
+        event = await peer.wait_for_event("role", user="bob")
+        assert (event["room"], event["by"], event["role"]) == (ROOM, "alice", "moderator")
+    bob.say("/mode +m")
+    for peer in peers:
+        event = await peer.wait_for_event("mode", mode="+m")
+        assert (event["room"], event["by"]) == (ROOM, "bob")
+    carol.say("unasked")
+    refused = await carol.wait_for_event("error", code="not-allowed")
+    assert refused["hint"]
+    carol.say("/hand")
+    for peer in peers:
+        event = await peer.wait_for_event("hand", user="carol")
+        assert (event["room"], event["by"], event["up"]) == (ROOM, "carol", True)
+    members = {member["name"]: member for member in (await bob.ask("/names", "names"))["members"]}
+    assert {name: member["role"] for name, member in members.items()} == {
+        "alice": "owner",
+        "bob": "moderator",
+        "carol": "listener",
+    }
+    assert members["carol"]["hand"]
+    assert (await bob.ask("/hands", "hands"))["hands"] == ["carol"]
+    assert [room["mode"] for room in (await bob.ask("/rooms", "rooms"))["rooms"]] == ["+m"]
+    bob.say("/voice carol")
+    await carol.wait_for_event("role", user="carol", role="speaker")
+    carol.say("thank you")
+    await hears(alice, ["thank you"], room=ROOM)
+    await delivered(carol, "thank you", delivered_to=2, members=2)
+    bob.say("/kick carol that will do")
+    for peer in peers:
+        event = await peer.wait_for_event("kicked", user="carol")
+        assert (event["room"], event["by"], event["reason"], event["banned"]) == (ROOM, "bob", "that will do", False)
+    await carol.wait_for_event("parted", room=ROOM, user="carol")
+    assert "unasked" not in [*texts(alice, room=ROOM), *texts(bob, room=ROOM)]
