@@ -628,6 +628,9 @@ EVENTS_WAITING_MAX: Final = 10_000
 """Events no face has taken yet; the oldest chatter (presence, status) goes first."""
 SCREEN_LINES_MAX: Final = 10_000
 """Lines of one talk that the full screen keeps to scroll back in; older ones stay in the history. Our guess."""
+RESIZE_CHECK_S: Final = 0.1
+"""So long after a resize the screen looks whether the terminal still has that size. Our guess: longer than signals take that
+interrupt each other, shorter than anybody minds."""
 SCREEN_STATUS_POLL_S: Final = 10
 """How often the full screen asks its peer how many others it knows. Our guess: a number in words, not a gauge."""
 BELL_PAUSE_S: Final = 2

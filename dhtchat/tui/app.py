@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from datetime import datetime, tzinfo
 from pathlib import Path
@@ -17,6 +18,7 @@ from textual.containers import Horizontal, Vertical
 from textual.driver import Driver
 from textual.events import Resize
 from textual.filter import LineFilter
+from textual.geometry import Size
 from textual.theme import Theme
 
 from dhtchat.app.faces import Screen
@@ -25,7 +27,7 @@ from dhtchat.chat import events, intents
 from dhtchat.chat.commands import help_lines, parse_line
 from dhtchat.chat.markup import clean
 from dhtchat.errors import DhtChatError, TooLong
-from dhtchat.limits import HISTORY_LINES_MAX, SCREEN_STATUS_POLL_S
+from dhtchat.limits import HISTORY_LINES_MAX, RESIZE_CHECK_S, SCREEN_STATUS_POLL_S
 from dhtchat.tui.alt_keys import tell_alt_keys
 from dhtchat.tui.completion import Completion, complete, with_emoji
 from dhtchat.tui.desktop import Desktop
@@ -265,6 +267,16 @@ class ChatApp(App[None]):
         self._members.display = event.size.width >= _MEMBERS_CELLS
         self._topic.display = self._status.display = event.size.height >= 5
         self._show_soon()
+        self.set_timer(RESIZE_CHECK_S, self._follow_terminal)
+
+    def _follow_terminal(self) -> None:
+        """Textual reads the size in the handler of the signal. Of signals that come one within another, as when an edge is
+        pulled quickly, the handler of the first posts last, and what it has read is old: the screen would stay like that."""
+        if self.is_headless:
+            return
+        size = Size(*shutil.get_terminal_size())
+        if size != self.size:
+            self.post_message(Resize(size, size))
 
     # --- what the user does -------------------------------------------------------------------------------------------
 
