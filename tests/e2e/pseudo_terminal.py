@@ -27,7 +27,9 @@ class PseudoTerminal:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         folder = ["--data-dir", str(data_dir)] if data_dir else []
         self._command = [sys.executable, "-m", module, *arguments, *folder]
-        self._environment = {**os.environ, "TERM": "xterm-256color", **(environment or {})}
+        # COLUMNS and LINES, which pytest's workers have, would be believed instead of the size of this terminal.
+        inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        self._environment = {**inherited, "TERM": "xterm-256color", **(environment or {})}
         self.shown = ""
         self.news = asyncio.Event()
 
