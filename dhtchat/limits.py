@@ -618,6 +618,11 @@ KEEP_MIB_MAX: Final = 1_048_576
 """What a user may ask for: a century, a tebibyte."""
 RECEIPT_WAIT_S: Final = 0.25
 """How long a receipt waits for a commit that it can share: a lost one is learnt again from the next comparison. Our guess."""
+COMMIT_QUICK_S: Final = 0.001
+"""A commit that takes no longer than this need not go to a thread. With a history on a disk in memory the way there and back took
+0.2 of 0.6 ms of a line (docs/benchmarks.md)."""
+COMMITS_QUICK: Final = 16
+"""So many in a row must have been quick before one is done on the loop; a single slow one, and they go to a thread again."""
 COMMIT_RETRY_S: Final = 1.0
 """A disk that refuses (full) is tried again after this."""
 FLUSH_TIMEOUT_S: Final = 10.0
