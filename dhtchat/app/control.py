@@ -94,6 +94,7 @@ Performed = (
     | intents.ChangeTopic
     | intents.Grant
     | intents.Remove
+    | intents.Invite
     | intents.ChangeMode
     | intents.MoveHand
     | intents.ShowHands

@@ -38,6 +38,7 @@ from dhtchat.chat.events import (
     Found,
     Help,
     History,
+    Invited,
     MemberEntry,
     Names,
     Notice,
@@ -119,7 +120,7 @@ from dhtchat.records.envelope import Signed
 from dhtchat.records.kinds import SoftRecord, open_record
 from dhtchat.records.listing import USERS, UserListing
 from dhtchat.records.membership import Membership
-from dhtchat.records.message import Content, Hand, Read, Say, SetTopic
+from dhtchat.records.message import Content, Hand, Invite, Read, Say, SetTopic, Statement
 from dhtchat.records.presence import Address, Presence
 from dhtchat.records.ruling import RuleTopic
 from dhtchat.records.tree import names_between
@@ -765,6 +766,8 @@ class ChatNode:
                 joined = self._rooms.get(talk.id)
                 if joined is not None and joined.room.take_hand(statement, turn.item.depth):
                     self._core.emit(self._moderation.hand_event(joined, statement, up=up))
+            case Invite(room=room):
+                self._show_invitation(talk, statement, room)
             case Read():
                 read = self._lines.on_read(talk, turn)
                 if read is not None:
@@ -902,6 +905,8 @@ class ChatNode:
             case intents.Remove(name, taken, why, room):
                 joined = self._room_meant(room)
                 await self._moderation.remove(joined, await self._people.find(name, contact=True), taken, why)
+            case intents.Invite(name, room):
+                await self._invite(self._room_meant(room), await self._other_person(name))
             case intents.ChangeMode(moderated, room):
                 await self._moderation.set_mode(self._room_meant(room), moderated)
             case intents.MoveHand(room):
@@ -1193,6 +1198,23 @@ class ChatNode:
                 away=clean(away, single_line=True) if away else away,
             )
         )
+
+    async def _invite(self, joined: JoinedRoom, person: Person) -> None:
+        """Raises `NotAllowed`."""
+        room = joined.room
+        if room.is_member(person.peer):
+            raise NotAllowed(f"{person.name} is in {room.name} already", hint="See /names.")
+        if room.graph.now.is_banned(person.peer):
+            raise NotAllowed(f"{person.name} is banned from {room.name}", hint=f"First: /unban {person.name}.")
+        await self._speak(await self._talks.open_direct(person.peer, person.name), Invite(room.name))
+
+    def _show_invitation(self, talk: Talk, statement: Statement, room: str) -> None:
+        author, me = statement.author, self._core.me
+        if author.peer == me.peer:
+            self._core.emit(Invited(room=room, user=talk.name, by=me.name))
+        elif not self._people.is_ignored(author.peer):
+            by = self._people.shown(author.name, author.peer)
+            self._core.emit(Invited(room=room, user=me.name, by=by))
 
     async def _move_hand(self, joined: JoinedRoom) -> None:
         me = self._core.me.peer

@@ -16,6 +16,7 @@ from dhtchat.chat.intents import (
     Grant,
     Ignore,
     Intent,
+    Invite,
     JoinRoom,
     ListNames,
     ListRooms,
@@ -351,6 +352,7 @@ COMMANDS: Final = (
         lambda a: DeleteLine(a.word(f"{_LINE} of yours")),
     ),
     Command("react", "/react ID emoji", "react to a line, or take the same reaction back", _react),
+    Command("invite", "/invite NAME", "ask somebody into the current room", lambda a: Invite(a.word("a name"))),
     Command(
         "kick", "/kick NAME [why]", "throw somebody out; back again they listen until given the floor", _remove("kick")
     ),

@@ -191,6 +191,14 @@ class RoleChanged(Event, frozen=True, kw_only=True, tag="role"):
     banned: bool = False
 
 
+class Invited(Event, frozen=True, kw_only=True, tag="invited"):
+    """`by` asks `user` into a room; one of the two is oneself."""
+
+    room: str
+    user: str
+    by: str
+
+
 class Kicked(Event, frozen=True, kw_only=True, tag="kicked"):
     """Somebody was thrown out of a room. They may come back to listen, but who is `banned` may not."""
 

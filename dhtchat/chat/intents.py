@@ -84,6 +84,13 @@ class Remove(Intent, frozen=True):
     room: str | None = None
 
 
+class Invite(Intent, frozen=True):
+    """Ask somebody into a room."""
+
+    name: str
+    room: str | None = None
+
+
 class ChangeMode(Intent, frozen=True):
     """Let only those speak who were given the floor, or everybody. `moderated` None: show the mode."""
 

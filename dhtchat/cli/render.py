@@ -19,6 +19,7 @@ from dhtchat.chat.events import (
     Hands,
     Help,
     History,
+    Invited,
     Joined,
     Kicked,
     LinesRead,
@@ -112,6 +113,8 @@ class Renderer:
                 return self._topic(event)
             case RoleChanged():
                 return self._role(event)
+            case Invited():
+                return self._invited(event)
             case Kicked():
                 return self._kicked(event)
             case ModeChanged():
@@ -287,6 +290,12 @@ class Renderer:
             be = "are" if event.user == self._user else "is"
             return self._system(f"{self._person(event.user)} {be} {ROLES[event.role]} of {room}")
         return self._system(f"{self._person(event.by)} made {self._person(event.user)} {ROLES[event.role]} of {room}")
+
+    def _invited(self, event: Invited) -> str:
+        room = _line(event.room)
+        if event.user != self._user:
+            return self._system(f"{self._person(event.by)} invited {self._person(event.user)} to {room}")
+        return self._system(f"{self._person(event.by)} invites you to {room}: enter it with /join {room}")
 
     def _kicked(self, event: Kicked) -> str:
         who, by = self._person(event.user), self._person(event.by) if event.by else "somebody"

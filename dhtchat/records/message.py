@@ -11,7 +11,15 @@ from msgspec import Meta
 
 from dhtchat.crypto.identity import SigningKey
 from dhtchat.errors import MalformedRecord
-from dhtchat.ids import MESSAGE_ID_BYTES, DeviceId, MessageId, PeerId, is_folded_name, labelled_hash
+from dhtchat.ids import (
+    MESSAGE_ID_BYTES,
+    DeviceId,
+    MessageId,
+    PeerId,
+    is_folded_name,
+    is_folded_room,
+    labelled_hash,
+)
 from dhtchat.limits import (
     DELETED_PLACES_MAX,
     EMOJI_BYTES_MAX,
@@ -20,6 +28,7 @@ from dhtchat.limits import (
     PARENTS_MAX,
     READ_IDS_MAX,
     REVISIONS_MAX,
+    ROOM_NAME_CHARACTERS_MAX,
     TEXT_BYTES_MAX,
     TEXT_CHARACTERS_MAX,
     TOPIC_BYTES_MAX,
@@ -119,7 +128,17 @@ class Hand(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     up: bool
 
 
-Content = Say | SetTopic | Edit | Delete | React | Read | Hand
+class Invite(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="invite"):
+    """In private: asks the recipient into a room, `room` with its `#`. No right: who may enter is for the room."""
+
+    room: Annotated[str, Meta(max_length=1 + ROOM_NAME_CHARACTERS_MAX)]
+
+    def __post_init__(self) -> None:
+        if not is_folded_room(self.room):
+            raise ValueError(f"{self.room!a} is no room name")
+
+
+Content = Say | SetTopic | Edit | Delete | React | Read | Hand | Invite
 
 
 def _check_text(text: str) -> None:
@@ -220,6 +239,7 @@ KINDS: Final[dict[type, str]] = {
     React: "react",
     Read: "read",
     Hand: "hand",
+    Invite: "invite",
 }
 
 
@@ -271,6 +291,8 @@ def open_statement(raw: bytes, network_id: bytes) -> Statement:
         raise MalformedRecord("a message carries the certificate of another device")
     if signed.body.direct and isinstance(signed.body.content, SetTopic | Hand):
         raise MalformedRecord("a private talk has no topic and no hands")
+    if not signed.body.direct and isinstance(signed.body.content, Invite):
+        raise MalformedRecord("an invitation to a whole room")
     return Statement(signed, author, _taken_back(signed.body, author, network_id))
 
 

@@ -29,6 +29,10 @@ def _lines(event: events.Event, user: str, timezone: tzinfo | None) -> list[str]
         case events.RoleChanged(by=by):
             made = f"{_who(by, user)} made {_who(event.user, user)}" if by else f"{_who(event.user, user)}:"
             return [f"{made} {event.role} of {event.room}"]
+        case events.Invited(room=room):
+            if event.user != user:
+                return [f"{_who(event.by, user)} invited {event.user} to {room}"]
+            return [f"{event.by} invites you to {room}: enter it with /join {room}"]
         case events.Kicked():
             verb, why = "banned" if event.banned else "threw out", f": {event.reason}" if event.reason else ""
             return [f"{_who(event.by or 'somebody', user)} {verb} {_who(event.user, user)}{why}"]

@@ -219,6 +219,9 @@ class Talks:
                 self._say(event, [user] if user in self.by_name else [])
             case events.Joined(room=room):
                 self._say(event, [room])
+            case events.Invited(room=room):
+                self.listed_rooms.add(clean(room, single_line=True))  # for Tab behind /join
+                self._say(event, [self.current.name])
             case events.Kicked(room=room, user=user):
                 self._lose_member(room, user)
                 self._say(event, [room])

@@ -13,6 +13,7 @@ from dhtchat.chat.intents import (
     Grant,
     Ignore,
     Intent,
+    Invite,
     JoinRoom,
     ListNames,
     ListRooms,
@@ -52,7 +53,7 @@ CONTRACT = """
 /users [prefix] [--all] · /names [#room] · /whois NAME · /topic [text] · /history [N] · /search text · /away [text] · /back ·
 /ignore NAME · /unignore NAME · /mute [TARGET] · /switch TARGET · /status · /help [command] · /quit ·
 /reply ID text · /edit ID text · /delete ID · /react ID emoji ·
-/kick NAME [why] · /ban NAME [why] · /unban NAME · /op NAME · /deop NAME · /voice NAME · /devoice NAME · /mode [+m|-m] ·
+/invite NAME · /kick NAME [why] · /ban NAME [why] · /unban NAME · /op NAME · /deop NAME · /voice NAME · /devoice NAME · /mode [+m|-m] ·
 /hand · /hands [open|close]
 """
 """contract.md, "Line mode", without what later issues add."""
@@ -122,6 +123,7 @@ OURS = {"/notify [TARGET] [LEVEL]", "/handover NAME"}
         ("/edit 3fa2  indented", EditLine("3fa2", "indented")),
         ("/delete -2", DeleteLine("-2")),
         ("/react -1 👍", ReactTo("-1", "👍")),
+        ("/invite bob", Invite("bob")),
         ("/kick bob", Remove("bob", "kick")),
         ("/kick bob  too\n loud", Remove("bob", "kick", "too loud")),
         ("/ban bob spam", Remove("bob", "ban", "spam")),
@@ -176,7 +178,7 @@ def test_the_table_has_the_commands_of_the_contract() -> None:
         ("/history ٣", "'٣' is no number of lines", "Usage: /history [N]"),
         ("/jion #lobby", "there is no command /jion", "Did you mean /join? See /help for all of them."),
         ("/exot", "there is no command /exot", "Did you mean /quit? See /help for all of them."),
-        ("/invite bob", "there is no command /invite", "See /help for all commands."),
+        ("/invite", "/invite needs a name", "Usage: /invite NAME"),
         ("/kick", "/kick needs a name", "Usage: /kick NAME [why]"),
         ("/voice bob carol", "/voice does not take 'carol'", "Usage: /voice NAME"),
         ("/unban bob carol", "/unban does not take 'carol'", "Usage: /unban NAME"),

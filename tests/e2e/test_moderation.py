@@ -50,3 +50,14 @@ async def test_a_stage_is_run_by_its_people(world: World) -> None:
         assert (event["room"], event["by"], event["reason"], event["banned"]) == (ROOM, "bob", "that will do", False)
     await carol.wait_for_event("parted", room=ROOM, user="carol")
     assert "unasked" not in [*texts(alice, room=ROOM), *texts(bob, room=ROOM)]
+
+
+async def test_somebody_is_asked_into_a_room(world: World) -> None:
+    """contract.md: `/invite NAME`; `invited` has `room`, `user` and `by`."""
+    await world.open_door()
+    alice, bob = await world.join_all("alice", "bob")
+    await enter_room(ROOM, alice)
+    alice.say("/invite bob")
+    for peer in (alice, bob):
+        event = await peer.wait_for_event("invited")
+        assert (event["room"], event["user"], event["by"]) == (ROOM, "bob", "alice")

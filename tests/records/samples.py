@@ -31,7 +31,7 @@ from dhtchat.records.envelope import Body, Signed, sign_body
 from dhtchat.records.listing import RoomListing, UserListing
 from dhtchat.records.mail import SEALED_PART_BYTES, TAG_BYTES, Mail, Mailbox, MailReceipt
 from dhtchat.records.membership import Membership
-from dhtchat.records.message import Content, Delete, Edit, Hand, Message, Place, React, Read, Say
+from dhtchat.records.message import Content, Delete, Edit, Hand, Invite, Message, Place, React, Read, Say
 from dhtchat.records.presence import Address, Presence
 from dhtchat.records.room import RoomGenesis
 from dhtchat.records.ruling import Act, Grant, Removal, RuleTopic, Ruling, Said, SetHands, SetMode
@@ -135,6 +135,10 @@ ACTS: list[Act] = [
 
 def ruling(act: Act = ACTS[0]) -> Ruling:
     return Ruling(ROOM_ID, "alice", [b"p" * 16, b"q" * 16], NOW_S, act)
+
+
+def invitation() -> Message:
+    return Message(certificate(), True, BOB.public, "bob", 1, b"", [], NOW_S * 1000, Invite("#lobby"))
 
 
 def private_message() -> Message:

@@ -23,6 +23,7 @@ from dhtchat.records.message import (
     Content,
     Delete,
     Edit,
+    Invite,
     Message,
     Place,
     React,
@@ -163,6 +164,17 @@ def test_a_topic_counts_in_bytes_too() -> None:
     assert _open(_saying(SetTopic("é" * TOPIC_CHARACTERS_MAX))).body.content == SetTopic("é" * TOPIC_CHARACTERS_MAX)
     with pytest.raises(ValueError, match="too long"):
         SetTopic("\U0001f600" * (TOPIC_BYTES_MAX // 4 + 1))
+
+
+def test_an_invitation_is_private_and_into_a_room() -> None:
+    """To a person it opens; to a room, or into what is no room's name, it is refused."""
+    opened = _open(samples.invitation())
+    assert (opened.body.content, kind_of(opened.body.content)) == (Invite("#lobby"), "invite")
+    with pytest.raises(MalformedRecord, match="a whole room"):
+        _open(_saying(Invite("#lobby")))
+    for name in ("lobby", "#", "#Lobby", "#a\x1b[2J", "#" + "a" * 32):
+        with pytest.raises((MalformedRecord, ValueError)):
+            _open(msgspec.structs.replace(samples.private_message(), content=Invite(name)))
 
 
 def test_a_private_talk_has_no_topic() -> None:
