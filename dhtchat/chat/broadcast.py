@@ -121,8 +121,8 @@ class Broadcast(Generic[P]):
         self._source = source
         self._survey: _Survey[P] | None = None
         """The last message that went to all neighbours, and whose copies prune."""
-        self._since_survey = SURVEY_MESSAGES
-        """Messages since then."""
+        self._since_survey = SURVEY_MESSAGES // 2
+        """Messages since then, as far as we know."""
         self._neighbours: dict[P, _Neighbour] = {}
         self._missing: dict[bytes, _Missing[P]] = {}
         self._doubts: dict[bytes, _Doubt[P]] = {}
@@ -175,7 +175,9 @@ class Broadcast(Generic[P]):
 
     def say(self, message: bytes, now_s: float) -> list[Sent[P]]:
         """One of our own."""
-        return self.on_new(message, None, now_s, survey=0 if self._since_survey >= SURVEY_MESSAGES else None)
+        # The first of all is one. A newcomer who has heard somebody leaves that to those who know when the last one was.
+        surveys = not self._count or self._since_survey >= SURVEY_MESSAGES
+        return self.on_new(message, None, now_s, survey=0 if surveys else None)
 
     def on_new(self, message: bytes, source: P | None, now_s: float, *, survey: int | None) -> list[Sent[P]]:
         """It is verified and here. `source`: who pushed it."""
@@ -290,9 +292,9 @@ class Broadcast(Generic[P]):
                 break
             del self._doubts[message]
             again, self._broke_at = self._count - self._broke_at <= DOUBT_MESSAGES, self._count
-            neighbour = self._neighbours.get(doubt.source)
-            if again and neighbour is not None and not neighbour.eager:
-                neighbour.eager = True
+            supplier = self._neighbours.get(doubt.source)
+            if again and supplier is not None and not supplier.eager:
+                supplier.eager = True
                 sent.append(Sent(doubt.source, Graft()))
         return sent
 
