@@ -276,6 +276,7 @@ class Moderation:
         told = self._told(joined, made)
         core.journal.after(lambda: self._spread(joined, made, source, told))
         now = room.graph.now
+        topic_dropped = len(made) == len(room.graph) and now.topic is None and bool(room.said_topic)
         for peer, standing in now.people.items():
             old = before.people.get(peer)
             if standing.kicked >= 0 and (old is None or old.kicked != standing.kicked):
@@ -284,8 +285,10 @@ class Moderation:
             news.set()
         if room.id not in self._arriving:
             await self._show_changes(joined, before, now)
+            if topic_dropped:  # whoever made the first ruling had not heard of it
+                core.emit(TopicChanged(room=room.name, user=None, by=None, topic=""))
         await self._judge_again(joined.talk, _can_change_verdicts(before, now, made, len(room.graph)))
-        if (now.topic, now.moderated) != (before.topic, before.moderated):
+        if topic_dropped or (now.topic, now.moderated) != (before.topic, before.moderated):
             self._rooms.relist(joined)
         self.on_roster(joined)
         if self._is_thrown_out(joined, before, now):

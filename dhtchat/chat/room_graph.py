@@ -520,7 +520,7 @@ class _Evaluation:
         match given:
             case "op":
                 self._people[peer] = Standing(name, moderator=number, last=number)
-            case "voice":
+            case "voice" if not old.banned:  # said beside the ban, which stands
                 self._people[peer] = old._replace(name=name, voice=Voice.GIVEN, kicked=NO_RULING, last=number)
             case "unban":
                 voice = Voice.UNSET if old.voice is Voice.TAKEN else old.voice

@@ -200,3 +200,21 @@ async def test_a_line_that_names_what_nobody_knows_waits_and_costs_no_more_than_
         await bob.expect(MessageArrived, text="ordered", sender="mallory")
         await alice.expect(ModeChanged, mode="+m")  # bob passed it on
         assert not bob.node._moderation._parked.get(room)
+
+
+async def test_a_topic_whispered_to_one_is_not_made_the_room_s(tmp_path: Path, seed: int) -> None:
+    """Said to bob alone before the first ruling: whoever heard that one first drops it, so bob does, and carries nothing on."""
+    async with Town(tmp_path, seed) as town, villain_in(town, "mallory") as mallory:
+        alice, bob = await town.newcomers("alice", "bob")
+        await town.gather_in(ROOM, alice, bob)
+        room = await mallory.enter(ROOM, bob)
+        bob.room(ROOM).take_topic(mallory.opened(mallory.statement(SetTopic("mine"), room=room)), 1)
+        assert bob.room(ROOM).topic == "mine"
+        await alice.say("/op bob")
+        await bob.expect(RoleChanged, user="bob", role="moderator")
+        await bob.expect(TopicChanged, topic="", by=None)
+        await bob.say("/mode +m")
+        await alice.expect(ModeChanged, mode="+m")
+        for person in (alice, bob):
+            assert person.room(ROOM).topic == "", person.name
+        assert not alice.seen(TopicChanged)

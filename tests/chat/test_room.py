@@ -227,8 +227,9 @@ def test_those_who_can_rule_and_are_here(alice: Speaker, bob: Speaker) -> None:
 def test_a_ruling_on_the_topic_holds_whatever_was_said(alice: Speaker, bob: Speaker) -> None:
     room = a_room(alice)
     room.take_topic(bob.state(SetTopic("cats")), 1)
-    rule(room, alice, Grant(bob.peer, "bob", "op"))
     assert (room.topic, room.topic_by) == ("cats", "bob")
+    rule(room, alice, Grant(bob.peer, "bob", "op"))
+    assert (room.topic, room.topic_by) == ("", None), "as for those who heard of the ruling first"
     rule(room, alice, RuleTopic("dogs"))
     room.take_topic(bob.state(SetTopic("cats again")), 9)
     assert (room.topic, room.topic_by) == ("dogs", "alice")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dhtchat.chat.room_graph import MODERATOR, NOBODY, Right, RoomGraph, Verdict
+from dhtchat.chat.room_graph import MODERATOR, NOBODY, Right, RoomGraph, Verdict, Voice
 from dhtchat.ids import PeerId
 from dhtchat.limits import RULING_HEADS_MAX, RULINGS_PARKED_MAX, RULINGS_PER_ISSUER_MAX
 from dhtchat.records.ruling import Act, OpenRuling, RuleTopic, RulingId, SetHands, SetMode
@@ -106,6 +106,22 @@ def test_who_was_banned_comes_back_when_somebody_says_so() -> None:
     assert graph.now.is_banned(person("a"))
     rule(graph, "n", grant("a", "unban"))
     assert graph.now.role(person("a")) == "speaker"
+
+
+def test_a_floor_given_beside_a_ban_does_not_blur_it() -> None:
+    """By two moderators, whatever their hashes: who is banned was thrown out, and by whom is known."""
+    for salt in range(8):
+        one = _room()
+        rule(one, "o", grant("n", "op"))
+        two = _copy(one)
+        ban = rule(one, "m", removal("s", "ban"), salt=salt)
+        rule(two, "n", grant("s", "voice"), salt=salt)
+        merge(one, two)
+        standing = one.now.people[person("s")]
+        thrown_out = one.ruling(standing.kicked)
+        assert standing.banned and thrown_out is not None and thrown_out.id == ban.id, salt
+        rule(one, "o", grant("s", "unban"))
+        assert one.now.people[person("s")].voice is Voice.UNSET, salt
 
 
 def test_who_was_kicked_listens_until_given_the_floor() -> None:
