@@ -32,7 +32,7 @@ class _Hand(NamedTuple):
 
 
 class Room:
-    """State of a room that this device is in. Who is banned is not in it, whatever their records say."""
+    """State of a room that this device is in. Whom it does not let in is not in it, whatever their records say."""
 
     def __init__(self, genesis: Signed[RoomGenesis]) -> None:
         self.genesis = genesis
@@ -80,11 +80,11 @@ class Room:
 
     def people(self) -> dict[PeerId, str]:
         now = self.graph.now
-        return {peer: name for peer, name in self._members.people().items() if not now.is_banned(peer)}
+        return {peer: name for peer, name in self._members.people().items() if now.lets_in(peer)}
 
     def devices(self) -> set[PeerDevice]:
-        banned = self.graph.now.is_banned
-        return {entry.who for entry in self._members if not banned(entry.who.peer)}
+        lets_in = self.graph.now.lets_in
+        return {entry.who for entry in self._members if lets_in(entry.who.peer)}
 
     def expel(self, peer: PeerId, now_s: float) -> None:
         """Somebody was thrown out: what they said of being here until now does not count any more."""
@@ -97,7 +97,7 @@ class Room:
         return self._members.version
 
     def is_member(self, peer: PeerId) -> bool:
-        return not self.graph.now.is_banned(peer) and any(entry.who.peer == peer for entry in self._members)
+        return self.graph.now.lets_in(peer) and any(entry.who.peer == peer for entry in self._members)
 
     def rulers(self) -> list[PeerId]:
         """Those who are here and can rule."""
@@ -134,7 +134,7 @@ class Room:
             for peer, hand in self._hands.items()
             if hand.up
             and not now.may(peer, Right.SPEAK)
-            and not now.is_banned(peer)
+            and now.lets_in(peer)
             and not graph.closed_since(hand.heads)
             and not graph.has_floor_since(peer, hand.heads)
         ]

@@ -34,7 +34,7 @@ from dhtchat.records.membership import Membership
 from dhtchat.records.message import Content, Delete, Edit, Hand, Invite, Message, Place, React, Read, Say
 from dhtchat.records.presence import Address, Presence
 from dhtchat.records.room import RoomGenesis
-from dhtchat.records.ruling import Act, Grant, Removal, RuleTopic, Ruling, Said, SetHands, SetMode
+from dhtchat.records.ruling import Act, Grant, Removal, RuleTopic, Ruling, Said, SetDoor, SetHands, SetMode
 
 NETWORK = SIM.network_id
 NOW_S = 1_800_000_000
@@ -129,6 +129,8 @@ ACTS: list[Act] = [
     SetMode(True, [Said(b"d" * 8, 7), Said(b"e" * 8, 1)]),
     RuleTopic("what this is about"),
     SetHands(False),
+    Grant(BOB.public, "bob", "invite"),
+    SetDoor(True, [Said(b"d" * 8, 7)]),
 ]
 """What can be ruled about a room."""
 
@@ -233,5 +235,6 @@ LARGEST_ACTS: list[Act] = [
     Removal(_KEY, _NAME, "devoice", _GRIN * (REASON_BYTES_MAX // 4), [Said(b"d" * 8, 2**62)] * SAID_PER_REMOVAL_MAX),
     RuleTopic(_GRIN * 100),
     SetHands(False),
+    SetDoor(False, [Said(b"d" * 8, 2**62)] * SAID_PER_MODE_MAX),
 ]
 """Beside a `SetMode`, which is the largest of all."""
