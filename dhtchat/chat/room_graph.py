@@ -344,10 +344,10 @@ class RoomGraph:
                 if not waiting:
                     del self._waiting[parent]
 
-    def has_room_for(self, issuer: PeerId) -> bool:
-        """Whether one more ruling of theirs is kept."""
-        few = issuer == self._genesis.owner or self._by[issuer] < RULINGS_PER_ISSUER_MAX
-        return few and len(self._nodes) < RULINGS_PER_ROOM_MAX
+    def has_room_for(self, issuer: PeerId, count: int = 1) -> bool:
+        """Whether so many more rulings of theirs are kept."""
+        few = issuer == self._genesis.owner or self._by[issuer] + count <= RULINGS_PER_ISSUER_MAX
+        return few and len(self._nodes) + count <= RULINGS_PER_ROOM_MAX
 
     # --- asking ---
 
@@ -571,8 +571,8 @@ class _Evaluation:
                 voice = Voice.UNSET if old.voice is Voice.TAKEN else old.voice
                 self._people[peer] = old._replace(name=name, banned=False, kicked=NO_RULING, voice=voice, last=number)
             case "invite":
-                voice = Voice.UNSET if old.kicked != NO_RULING else old.voice
-                self._people[peer] = old._replace(name=name, kicked=NO_RULING, voice=voice, last=number, invited=True)
+                floor = old.voice if old.kicked == NO_RULING else Voice.UNSET
+                self._people[peer] = old._replace(name=name, kicked=NO_RULING, voice=floor, last=number, invited=True)
             case "owner":
                 self._people.pop(peer, None)
                 self._people[node.issuer] = Standing(node.by, moderator=number, last=number, invited=True)
