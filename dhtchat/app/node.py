@@ -741,7 +741,7 @@ class ChatNode:
                 continue
             if isinstance(record.body, Membership):
                 news = await self._rooms.learn_member(record)
-                if news is not None and news.room.is_closed and not record.body.gone:
+                if news is not None and news.room.is_closed and news.room.is_member(link.author.peer):
                     await self._greet(news, [link])
             elif isinstance(record.body, Presence):
                 self._keeper.announced(record)
@@ -1087,7 +1087,7 @@ class ChatNode:
         """Those who have a link with us already learn at once that we are in."""
         record = self._rooms.own_membership(joined)
         for link in links:
-            if record is not None and (not joined.room.is_closed or joined.room.lets_in(link.author.peer)):
+            if record is not None:
                 link.send_soon(Announce([record.raw]))
             self._moderation.tell_heads(link, joined.talk, answer=True)
             with contextlib.suppress(NetworkTrouble):

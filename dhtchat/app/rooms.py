@@ -342,7 +342,7 @@ class Rooms:
     async def learn_member(self, record: Signed[Membership]) -> JoinedRoom | None:
         """A neighbour says that it came or went; the room, if that is news."""
         joined = self.get(record.body.room)
-        if joined is not None:
+        if joined is not None and self._may_come_in(joined.room, PeerId(record.key)):
             before = joined.room.version
             changes = joined.room.learn_member(record, life_s=self._core.life_s(record), now_s=self._core.now_s())
             self._tell_members_changed(joined)
@@ -350,6 +350,10 @@ class Rooms:
             if joined.room.version != before:
                 return joined
         return None
+
+    def _may_come_in(self, room: Room, peer: PeerId) -> bool:
+        """Whether it is remembered that somebody says they are in it: outsiders shall not fill the roster of a closed room."""
+        return not room.is_closed or room.is_arriving or room.lets_in(peer)
 
     def _tell_members_changed(self, joined: JoinedRoom) -> None:
         if self._turns_at.get(joined.room.id) != joined.room.version:
