@@ -556,6 +556,57 @@ HELD_WAIT_S: Final = 20.0
 SAY_BURST: Final = 100
 SAY_PER_S: Final = 10.0
 """Our own client paces itself to the budget that others grant an author (design.md, "Spreading")."""
+ROOM_MESH_MAX: Final = 8
+"""Members up to whom everybody is linked to everybody (design.md, "Spreading"): above it messages go from neighbour to neighbour."""
+OWN_NEIGHBOURS: Final = 4
+GUEST_NEIGHBOURS: Final = 6
+"""Whom a member of a large room chooses, and how many more it lets choose it: eight neighbours on average. HyParView has an active
+view of 5 for 10,000 nodes (§5.1); why more, and why in two parts, is measured in docs/decisions/0022-spreading.md."""
+NEIGHBOUR_ANSWER_S: Final = 10.0
+"""From asking somebody to be a neighbour to giving up: a presence is looked up, a link dialled. Our guess."""
+NEIGHBOUR_PAUSE_S: Final = 30.0
+"""About so long nobody is asked again who refused, or was given up. Our guess."""
+NEIGHBOUR_ROTATION_S: Final = 60.0
+"""About this often a new neighbour takes the place of the one who brings least, so that nobody stays among liars and two halves of
+a room that could not see each other grow together. Our guess."""
+REFUSALS_REMEMBERED_MAX: Final = 256
+ANNOUNCEMENT_DELAY_S: Final = 0.1
+"""Ids for a lazy link are gathered for so long. Our guess: a few round trips on the tree, so that most need no answer."""
+ANNOUNCED_IDS_MAX: Final = 256
+"""Ids in one announcement; beyond it they are left to a comparison of histories. Our guess."""
+GRAFT_DELAY_S: Final = 0.5
+PROMISE_S: Final = 0.5
+GRAFT_SOURCES: Final = 2
+"""What was announced may take so long to come along the tree; then it is asked for from two at once, who have the same time to keep
+their promise (design.md, "Spreading")."""
+SURVEY_MESSAGES: Final = 256
+"""After so many messages the next one goes to all neighbours, and its way becomes the tree. Our guess: with eight neighbours that is
+one copy in forty."""
+SURVEY_HOPS_MAX: Final = 255
+DOUBT_S: Final = 2.0
+"""What had to be asked for, and does not come along the tree within this time as well, says that the tree is broken. Our guess: four
+losses in a row of one segment."""
+DOUBT_MESSAGES: Final = 64
+"""Once may be a delay further up, of which a member below it knows nothing: believed when said twice within so many messages. Our
+guess."""
+ANNOUNCERS_MAX: Final = 8
+"""Of one missing message, to be asked one pair after the other."""
+MISSING_MAX: Final = 4_096
+MISSING_PER_NEIGHBOUR_MAX: Final = 1_024
+"""Ids waited for in one room, and those of them that one neighbour announced."""
+assert MISSING_PER_NEIGHBOUR_MAX >= ANNOUNCED_IDS_MAX
+NEIGHBOUR_SCORE_MAX: Final = 100
+"""What a neighbour brought first or failed to bring is counted up to this, so that neither is for ever. Our guess."""
+AUTHOR_BURST: Final = 2 * SAY_BURST
+AUTHOR_PER_S: Final = 2 * SAY_PER_S
+"""Of one author so much spreads in a large room: twice what our own client says, because a delay on the way presses lines together.
+What is above it comes with a comparison of histories, page by page."""
+AUTHORS_WATCHED_MAX: Final = 1_024
+NEIGHBOUR_WASTE_BURST: Final = 300
+NEIGHBOUR_WASTE_PER_S: Final = 20.0
+"""Frames of a neighbour that bring nothing new, ids that it promises and does not bring or grafts again: one who has used this up
+is a neighbour no longer. Our guess: more than what is on its way while a link is pruned in a burst of SAY_BURST."""
+assert NEIGHBOUR_WASTE_BURST >= 2 * SAY_BURST
 OUTBOX_ENTRIES_MAX: Final = 5_000
 """Own statements whose delivery is followed."""
 OUTGOING_LINES_MAX: Final = 10_000
@@ -628,6 +679,11 @@ KEEP_MIB_MAX: Final = 1_048_576
 """What a user may ask for: a century, a tebibyte."""
 RECEIPT_WAIT_S: Final = 0.25
 """How long a receipt waits for a commit that it can share: a lost one is learnt again from the next comparison. Our guess."""
+COMMIT_QUICK_S: Final = 0.001
+"""A commit that takes no longer than this need not go to a thread. With a history on a disk in memory the way there and back took
+0.2 of 0.6 ms of a line (docs/benchmarks.md)."""
+COMMITS_QUICK: Final = 16
+"""So many in a row must have been quick before one is done on the loop; a single slow one, and they go to a thread again."""
 COMMIT_RETRY_S: Final = 1.0
 """A disk that refuses (full) is tried again after this."""
 FLUSH_TIMEOUT_S: Final = 10.0

@@ -151,9 +151,10 @@ class Runtime:
         self.network = network
         self._inline = inline
 
-    async def run_blocking(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Run something slow or waiting for the disk off the loop; inline where threads would break repeatability."""
-        if self._inline:
+    async def run_blocking(self, function: Callable[..., T], *arguments: Any, quick: bool = False) -> T:
+        """Run something slow or waiting for the disk off the loop; inline where threads would break repeatability, and what is
+        over sooner (`quick`) than a thread would take to get its turn."""
+        if self._inline or quick:
             return function(*arguments)
         return await asyncio.get_running_loop().run_in_executor(None, function, *arguments)
 

@@ -145,7 +145,7 @@ class HostRuntime(Runtime):
         super().__init__(host.clock, source, network, inline=True)
         self._host = host
 
-    async def run_blocking(self, function: Callable[..., T], *arguments: Any) -> T:
+    async def run_blocking(self, function: Callable[..., T], *arguments: Any, quick: bool = False) -> T:
         # The journal hands the commit to something that takes a lock around it.
         if not any(getattr(each, "__func__", None) is HistoryStore.commit for each in (function, *arguments)):
             return await super().run_blocking(function, *arguments)

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from dhtchat.errors import DamagedFile
 from dhtchat.history.store import HistoryStore, Write, is_damage
-from dhtchat.limits import COMMIT_RETRY_S, JOURNAL_WRITES_MAX, RECEIPT_WAIT_S
+from dhtchat.limits import COMMIT_QUICK_S, COMMIT_RETRY_S, COMMITS_QUICK, JOURNAL_WRITES_MAX, RECEIPT_WAIT_S
 from dhtchat.runtime import Runtime
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,8 @@ class Journal:
         """When what may wait is written by itself."""
         self._committing = 0
         """Writes in the commit that is going on."""
+        self._quick_commits = 0
+        """How many in a row the disk had done within COMMIT_QUICK_S."""
         self._room = asyncio.Event()
         self._room.set()
         self.damaged = False
@@ -123,6 +125,12 @@ class Journal:
         with self._store.lock:
             return function(*arguments)
 
+    def _timed(self, function: Callable[[list[Write]], None], writes: list[Write]) -> None:
+        began = self._runtime.clock.monotonic()
+        self._alone(function, writes)
+        took_s = self._runtime.clock.monotonic() - began
+        self._quick_commits = self._quick_commits + 1 if took_s <= COMMIT_QUICK_S else 0
+
     async def run(self) -> None:
         """Until cancelled."""
         while True:
@@ -155,7 +163,8 @@ class Journal:
         while True:
             try:
                 async with self._disk:
-                    await self._runtime.run_blocking(self._alone, self._store.commit, writes)
+                    quick = self._quick_commits >= COMMITS_QUICK and not self._store.lock.locked()
+                    await self._runtime.run_blocking(self._timed, self._store.commit, writes, quick=quick)
                 return
             except sqlite3.Error as error:
                 if is_damage(error):

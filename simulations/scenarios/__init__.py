@@ -20,6 +20,7 @@ from . import (
     partition_heal,
     registration_race,
     rolling_restart,
+    spreading,
     steady_chat,
     stress,
 )
@@ -46,6 +47,7 @@ SCENARIOS: dict[str, Scenario] = {
         durable_data,
         big_directory,
         moderated_room,
+        spreading,
     )
 }
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -15,6 +15,7 @@ from dhtchat.app import journal as journal_module
 from dhtchat.app.journal import Journal
 from dhtchat.errors import DamagedFile
 from dhtchat.history.store import HistoryStore, Write, keep_fact
+from dhtchat.limits import COMMIT_QUICK_S, COMMITS_QUICK
 from dhtchat.runtime import RealClock, RealNetwork, Runtime
 
 
@@ -276,6 +277,54 @@ async def test_what_was_flushed_is_in_the_file(tmp_path: Path, rng: Random) -> N
             other: Any = sqlite3.connect(tmp_path / "history.db")
             assert other.execute("SELECT count(*) FROM facts").fetchone() == (number + 1,)
             other.close()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_quick_disk_is_written_on_the_loop_and_a_slow_one_in_a_thread(rng: Random) -> None:
+    """The way to a thread and back takes longer than a commit that flushes nothing; one that waits may hold up nobody."""
+
+    class Clocked(HistoryStore):
+        takes_s = 0.0
+        threads: ClassVar[list[int]] = []
+
+        def commit(self, writes: Iterable[Write]) -> None:
+            super().commit(writes)
+            self.threads.append(threading.get_ident())
+            clock.now_s += self.takes_s
+
+    class Clock(RealClock):
+        now_s = 0.0
+
+        def monotonic(self) -> float:
+            return self.now_s
+
+    clock = Clock()
+    with Clocked(None) as store:
+        journal = Journal(store, Runtime(clock, rng, RealNetwork()))
+        task = asyncio.create_task(journal.run())
+
+        async def commits(count: int, *, takes_s: float) -> list[bool]:
+            """Of each whether the loop did it itself."""
+            store.takes_s = takes_s
+            store.threads.clear()
+            for number in range(count):
+                journal.write(fact(str(number)))
+                await journal.flush()
+            return [thread == threading.get_ident() for thread in store.threads]
+
+        quick_s, slow_s = COMMIT_QUICK_S / 2, COMMIT_QUICK_S * 2
+        assert await commits(COMMITS_QUICK + 3, takes_s=quick_s) == [False] * COMMITS_QUICK + [True] * 3
+        assert await commits(3, takes_s=slow_s) == [True, False, False]
+        assert await commits(COMMITS_QUICK + 1, takes_s=quick_s) == [False] * COMMITS_QUICK + [True]
+        with store.lock:  # somebody reads in a thread whose reader has gone
+            journal.write(fact("last"))
+            flushed = asyncio.create_task(journal.flush())
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert not flushed.done()
+        await flushed
+        assert store.threads[-1] != threading.get_ident()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 

@@ -22,6 +22,7 @@ SIZES = {
     "lookup-under-loss": 20,
     "registration-race": 8,
     "rolling-restart": 5,
+    "spreading": 60,
 }
 """People, or nodes where nobody talks; 8 in the others."""
 
