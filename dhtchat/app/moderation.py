@@ -324,8 +324,10 @@ class Moderation:
 
     def lets_in(self, talk: Talk, peer: PeerId) -> bool:
         """Whether somebody may hear anything of a talk."""
-        joined = None if talk.direct else self._rooms.get(talk.id)
-        return joined is None or peer == self._core.me.peer or joined.room.lets_in(peer)
+        if talk.direct or peer == self._core.me.peer:
+            return True
+        joined = self._rooms.get(talk.id)
+        return joined is not None and joined.room.lets_in(peer)
 
     def tell_heads(self, link: Link, talk: Talk, *, answer: bool = False) -> None:
         """What we have, so that who lacks some of it can ask; `answer`: and send what we lack."""

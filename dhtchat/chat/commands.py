@@ -367,7 +367,7 @@ COMMANDS: Final = (
     Command(
         "mode",
         "/mode [+m|-m|+i|-i]",
-        "+m: only those speak who have the floor; +i: only those enter who are invited; - undoes it; or show it",
+        "let only those speak who have the floor (+m), or only those enter who are invited (+i), or undo it (-); or show it",
         _mode,
     ),
     Command("hand", "/hand", "ask for the floor by raising a hand, or lower it again", lambda a: MoveHand()),
