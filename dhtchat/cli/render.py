@@ -247,6 +247,7 @@ class Renderer:
             ITALIC if span.italic else "",
             STRIKE if span.strike else "",
             CODE if span.code else "",
+            DIM if span.quote else "",
             UNDERLINE if span.link else "",
         )
         return self._terminal.linked(styled, span.link) if span.link else styled

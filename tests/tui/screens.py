@@ -21,7 +21,9 @@ class ScriptedPeer:
 
     async def perform(self, intent: intents.Intent) -> None:
         self.asked.append(intent)
-        if isinstance(intent, intents.SwitchTo) and intent.target != self._target:  # as a peer does: only a change is told
+        if (
+            isinstance(intent, intents.SwitchTo) and intent.target != self._target
+        ):  # as a peer does: only a change is told
             self.tell(events.TargetChanged(target=intent.target))
 
     async def events(self) -> AsyncIterator[Event]:
