@@ -7,7 +7,7 @@ import pytest
 from dhtchat.chat import events, intents
 from dhtchat.tui.widgets.composer import Composer
 from dhtchat.tui.widgets.talk_view import TalkView
-from tests.tui.evening import cut_off, stage, told
+from tests.tui.evening import cut_off, marked_up, stage, told
 from tests.tui.screens import ScriptedPeer, colours, line, rows, screen_of
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
@@ -17,6 +17,7 @@ SCENES: dict[str, tuple[list[events.Event], list[str]]] = {
     "start": (told()[:1], []),
     "talk": (told(), []),
     "stage": (stage(), []),
+    "markup": (marked_up(), []),
     "writing": (told(), [*"several", "alt+enter", *"lines"]),
     "elsewhere": ([*told(), line("alice, come", number=8, room="#zoo", mentioned=True), cut_off()], []),
     "help": (told(), ["f1"]),
@@ -98,6 +99,21 @@ async def test_readline_keys_completion_and_history() -> None:
         assert composer.text == "bob: "
         await pilot.press("ctrl+u", *"/qui", "tab")
         assert composer.text == "/quit "
+
+
+async def test_many_lines_are_thrown_away_with_two_keys() -> None:
+    async with screen_of(ScriptedPeer()).run_test() as pilot:
+        composer = pilot.app.query_one(Composer)
+        composer.begin("one\ntwo\nthree")
+        await pilot.press("ctrl+u")
+        assert composer.text == "one\ntwo\n"
+        await pilot.press("ctrl+u")
+        assert composer.text == ""
+        await pilot.press("ctrl+y")
+        assert composer.text == "one\ntwo\n"
+        composer.move_cursor((0, 3))
+        await pilot.press("ctrl+k")
+        assert composer.text == "one"
 
 
 async def test_a_page_is_pasted_only_after_a_question() -> None:
