@@ -124,6 +124,10 @@ class Moderation:
     def require(self, joined: JoinedRoom, content: Content) -> None:
         """Raises `NotAllowed` when nobody would show it if we said it now."""
         right, room, me = right_of(content), joined.room, self._core.me.peer
+        if room.is_arriving or (room.is_closed and not room.lets_in(me)):
+            raise NotAllowed(
+                f"you have not been let into {room.name} yet", hint="Wait a moment, or ask for an invitation."
+            )
         if right is Right.SET_TOPIC or room.graph.now.may(me, right):
             return
         if right is Right.RAISE_HAND:

@@ -178,6 +178,7 @@ async def test_an_outsider_is_heard_and_told_nothing(tmp_path: Path, seed: int) 
             assert set(await person.members(ROOM)) == {"alice", "bob"}
             assert not person.seen(TopicChanged, topic="mine")
             assert not person.seen(HandMoved)
+            assert mallory.peer not in person.room(ROOM).present(), "outsiders could fill the roster"
         assert await _heard_of_room(mallory, room, since) == []
         late = await town.newcomer("late")
         await alice.say("/invite late")
@@ -202,6 +203,8 @@ async def test_who_was_thrown_out_of_a_closed_room_is_told_nothing_more(tmp_path
             inside = mallory.statement("hello", room=room, heads=_heads(alice))
             await mallory.tell(person, inside)
             await person.expect(MessageArrived, text="hello", sender="mallory")
+            # What it says it has is asked for, as long as it is in.
+            await mallory.say_to(person, Have(room, [DeviceCounter(mallory.device.public, 99)], False))
         before = _heads(alice)
         await alice.say("/kick mallory")
         await bob.expect(Kicked, user="mallory")
