@@ -547,6 +547,8 @@ RULINGS_PARKED_MAX: Final = 256
 """Rulings of a room that wait for their parents; of whom most wait loses the oldest."""
 ROOM_STATES_CACHED: Final = 1_024
 """Evaluated states of a room that are remembered."""
+ROOM_STATES_PEOPLE_CACHED: Final = 65_536
+"""People in all of these together, each counted in every state: a place in a dictionary, about 40 bytes."""
 HELD_MESSAGES_MAX: Final = 2_000
 """Messages of one conversation that wait for their parents before they are shown."""
 ABSENT_PARENTS_MAX: Final = 4_096

@@ -16,6 +16,7 @@ The rules, after design.md, "Rooms" (docs/protocol.md has them in full, docs/dec
 4. A ruling counts only if the one that made its author what they were counts.
 """
 
+import functools
 import heapq
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,6 +26,7 @@ from typing import Final, Literal, NamedTuple
 from dhtchat.ids import DeviceId, PeerId
 from dhtchat.limits import (
     ROOM_STATES_CACHED,
+    ROOM_STATES_PEOPLE_CACHED,
     RULING_HEADS_MAX,
     RULINGS_PARKED_MAX,
     RULINGS_PER_ISSUER_MAX,
@@ -267,6 +269,8 @@ class RoomGraph:
         self._waiting: dict[RulingId, dict[RulingId, None]] = {}
         """Missing parent -> those in `_parked` that name it."""
         self._states: OrderedDict[frozenset[int], RoomState] = OrderedDict()
+        self._people_cached = 0
+        """In all of these."""
         self._corrected: dict[frozenset[int], RoomState] = {}
         """Those states of which something does not count for all, until the graph grows."""
         self._about: dict[PeerId, int] = {}
@@ -461,18 +465,33 @@ class RoomGraph:
 
     def _state(self, heads: frozenset[int]) -> RoomState:
         """Evaluates what is not remembered, from the last point on that everything before leads to."""
-        todo: list[tuple[frozenset[int], list[_Node], frozenset[int]]] = []
-        base = heads
+        todo: list[list[_Node]] = []
+        base = heads = self._foremost(heads)
         while (known := self._known(base)) is None:
-            since, before = self._since(base)
-            todo.append((base, since, before))
-            base = before
-        for key, since, _ in reversed(todo):
-            known = self._apply(since, known)
-            self._states[key] = known
-            if len(self._states) > ROOM_STATES_CACHED:
-                self._states.popitem(last=False)
+            since, base = self._since(base)
+            todo.append(since)
+        if todo:
+            state = _Evaluation(known)  # one for all steps: each state has a dictionary of everybody
+            for since in reversed(todo):
+                self._apply(since, state)
+            known = state.result()
+            self._remember(heads, known)
         return known
+
+    def _foremost(self, heads: frozenset[int]) -> frozenset[int]:
+        """Without those that another one of them follows, which change nothing and may lie far back."""
+        if not 1 < len(heads) <= RULING_HEADS_MAX:
+            return heads
+        behind = functools.reduce(int.__or__, (self._nodes[number].ancestors for number in heads))
+        return frozenset(number for number in heads if not behind >> number & 1)
+
+    def _remember(self, heads: frozenset[int], state: RoomState) -> None:
+        self._states[heads] = state
+        self._people_cached += len(state.people)
+        while len(self._states) > ROOM_STATES_CACHED or (
+            self._people_cached > ROOM_STATES_PEOPLE_CACHED and len(self._states) > 1
+        ):
+            self._people_cached -= len(self._states.popitem(last=False)[1].people)
 
     def _counting(self, heads: frozenset[int]) -> RoomState:
         """The state that those make, of these and what they follow, that count for all. Almost always the state there."""
@@ -486,9 +505,11 @@ class RoomGraph:
             for node in _in_order([self._nodes[number] for number in _bits(closed)]):
                 if node.bit & counting:
                     evaluation.apply(node)
-            if len(self._corrected) >= ROOM_STATES_CACHED:
+            known = evaluation.result()
+            held = len(self._corrected) + 1
+            if held > ROOM_STATES_CACHED or held * len(known.people) > ROOM_STATES_PEOPLE_CACHED:
                 self._corrected.clear()
-            known = self._corrected[heads] = evaluation.result()
+            self._corrected[heads] = known
         return known
 
     def _known(self, heads: frozenset[int]) -> RoomState | None:
@@ -520,14 +541,12 @@ class RoomGraph:
                 break
         return since, frozenset(number for _, number in frontier if number != _GENESIS)
 
-    def _apply(self, since: list[_Node], base: RoomState) -> RoomState:
+    def _apply(self, since: list[_Node], state: "_Evaluation") -> None:
         order = _in_order(since)
-        effective = _that_count(order, base)
-        state = _Evaluation(base)
+        effective = _that_count(order, state)
         for node in order:
             if node.number in effective:
                 state.apply(node)
-        return state.result()
 
 
 class _Evaluation:
@@ -536,19 +555,19 @@ class _Evaluation:
     def __init__(self, base: RoomState) -> None:
         self._base = base
         self._people = dict(base.people)
-        self._owner, self._owner_by = base.owner, base.owner_by
+        self.owner, self.owner_by = base.owner, base.owner_by
         self._moderated, self._mode_by, self._hands_open = base.moderated, base.mode_by, base.hands_open
         self._hands_by = base.hands_by
         self._closed, self._door_by = base.closed, base.door_by
         self._topic, self._topic_by = base.topic, base.topic_by
-        self._effective = base.effective
+        self.effective = base.effective
 
     def apply(self, node: _Node) -> None:
-        self._effective |= node.bit
+        self.effective |= node.bit
         match node.act:
-            case Grant(person=person, name=name, given=given) if person != self._owner:
+            case Grant(person=person, name=name, given=given) if person != self.owner:
                 self._grant(PeerId(person), name, given, node)
-            case Removal(person=person, name=name, taken=taken) if person != self._owner:
+            case Removal(person=person, name=name, taken=taken) if person != self.owner:
                 self._remove(PeerId(person), name, taken, node.number)
             case SetMode(moderated=moderated):
                 self._moderated, self._mode_by = moderated, node.number
@@ -576,7 +595,7 @@ class _Evaluation:
             case "owner":
                 self._people.pop(peer, None)
                 self._people[node.issuer] = Standing(node.by, moderator=number, last=number, invited=True)
-                self._owner, self._owner_by = peer, number
+                self.owner, self.owner_by = peer, number
 
     def _remove(self, peer: PeerId, name: str, taken: str, number: int) -> None:
         old = self._people.get(peer, Standing(name))._replace(name=name, last=number)
@@ -592,8 +611,8 @@ class _Evaluation:
 
     def result(self) -> RoomState:
         return RoomState(
-            owner=self._owner,
-            owner_by=self._owner_by,
+            owner=self.owner,
+            owner_by=self.owner_by,
             people=self._people,
             moderated=self._moderated,
             mode_by=self._mode_by,
@@ -603,7 +622,7 @@ class _Evaluation:
             door_by=self._door_by,
             topic=self._topic,
             topic_by=self._topic_by,
-            effective=self._effective,
+            effective=self.effective,
         )
 
 
@@ -630,7 +649,7 @@ def _in_order(nodes: list[_Node]) -> list[_Node]:
     return order
 
 
-def _that_count(order: list[_Node], base: RoomState) -> set[int]:
+def _that_count(order: list[_Node], base: _Evaluation) -> set[int]:
     """Rules 2 to 4, the higher rank first: what voids a ruling is settled before it. Nothing in `base` is beside any of these."""
     effective: set[int] = set()
 

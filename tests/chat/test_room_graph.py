@@ -6,10 +6,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dhtchat.chat.room_graph import MODERATOR, NOBODY, Right, RoomGraph, Verdict, Voice
+from dhtchat.chat import room_graph as room_graph_module
+from dhtchat.chat.room_graph import MODERATOR, NOBODY, Right, RoomGraph, Verdict, Voice, _Evaluation
 from dhtchat.ids import PeerId
 from dhtchat.limits import RULING_HEADS_MAX, RULINGS_PARKED_MAX, RULINGS_PER_ISSUER_MAX
-from dhtchat.records.ruling import Act, Given, OpenRuling, RuleTopic, RulingId, Said, SetDoor, SetHands, SetMode, Taken
+from dhtchat.records.ruling import (
+    Act,
+    Given,
+    Grant,
+    OpenRuling,
+    RuleTopic,
+    RulingId,
+    Said,
+    SetDoor,
+    SetHands,
+    SetMode,
+    Taken,
+)
 from tests.chat.rulings import OWNER, device, grant, merge, person, picture, removal, rule, ruling
 
 MODERATORS = "mnk"
@@ -491,6 +504,22 @@ def test_a_long_story_costs_a_step_a_ruling() -> None:
     assert looked < 3 * len(graph)
 
 
+def test_a_room_of_many_people_is_remembered_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each state holds everybody of whom a ruling spoke. Who names old rulings has us go back once, and makes one state."""
+    monkeypatch.setattr(room_graph_module, "ROOM_STATES_PEOPLE_CACHED", 300)
+    graph = RoomGraph(OWNER)
+    made = []
+    for number in range(100):
+        act = Grant(PeerId(number.to_bytes(32, "big")), "somebody", "voice")
+        made.append(rule(graph, "o", act))
+        assert len(graph.now.people) == number + 1
+    held = [len(state.people) for state in graph._states.values()]
+    assert sum(held) == graph._people_cached <= 300
+    graph._states.clear()
+    assert graph.state_at([made[-1].id, made[0].id]) == graph.now, "the last follows the first"
+    assert list(graph._states) == [frozenset({99})]
+
+
 def test_at_most_so_many_heads_are_named() -> None:
     graph = _room()
     heads = graph.heads
@@ -582,7 +611,9 @@ def test_everybody_evaluates_the_same(story: list[tuple[int, str, int, str, int]
     for graph in (*members[1:], late):
         assert picture(graph) == expected
         assert _verdicts(graph, named) == verdicts
-    assert late.now == late._apply(list(late._nodes), late._genesis)
+    whole = _Evaluation(late._genesis)
+    late._apply(list(late._nodes), whole)
+    assert late.now == whole.result()
 
 
 @settings(max_examples=200, deadline=None)
