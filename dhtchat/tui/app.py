@@ -348,10 +348,10 @@ class ChatApp(App[None]):
             return
         if self._finder.display:
             self._finder.action_close()
-        if talk.name:
+        if talk.name not in ("", self.talks.target):
             await self._peer.perform(intents.SwitchTo(talk.name))  # what follows is a `target` event
-        else:
-            self.talks.open("")
+        else:  # the peer sees no change
+            self.talks.open(talk.name)
             await self._show()
 
     def begin_line(self, text: str) -> None:

@@ -136,6 +136,8 @@ class Talks:
         self._timezone = timezone
         self.by_name: dict[str, Talk] = {"": Talk("")}
         self.current: Talk = self.by_name[""]
+        self.target = ""
+        """Where the peer takes what is typed to go. The talk without a name has none of its own and changes nothing in that."""
         self.online: dict[str, bool] = {}
         self.listed_people: set[str] = set()
         self.listed_rooms: set[str] = set()
@@ -196,7 +198,8 @@ class Talks:
                     read.unread = [line for line in read.unread if line not in ids]
                     read.heat = read.heat if read.unread else Heat.NONE
             case events.TargetChanged(target=target):
-                self.open(clean(target, single_line=True) if target else "")
+                self.target = clean(target, single_line=True) if target else ""
+                self.open(self.target)
             case events.TopicChanged(room=room, topic=topic):
                 self._talk(room).topic = clean(topic, single_line=True) if topic else ""
             case events.Users(users=entries):

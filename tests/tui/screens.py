@@ -16,11 +16,14 @@ class ScriptedPeer:
 
     def __init__(self) -> None:
         self.asked: list[intents.Intent] = []
+        self._target: str | None = None
         self._told: asyncio.Queue[Event] = asyncio.Queue()
 
     async def perform(self, intent: intents.Intent) -> None:
         self.asked.append(intent)
-        if isinstance(intent, intents.SwitchTo):
+        if (
+            isinstance(intent, intents.SwitchTo) and intent.target != self._target
+        ):  # as a peer does: only a change is told
             self.tell(events.TargetChanged(target=intent.target))
 
     async def events(self) -> AsyncIterator[Event]:
@@ -29,6 +32,8 @@ class ScriptedPeer:
 
     def tell(self, *told: Event) -> None:
         for event in told:
+            if isinstance(event, events.TargetChanged):
+                self._target = event.target
             self._told.put_nowait(event)
 
 

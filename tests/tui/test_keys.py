@@ -77,6 +77,8 @@ async def test_windows_by_number_and_by_neighbourhood() -> None:
             ("alt+right", ""),
             ("alt+left", "bob"),
             ("alt+9", "bob"),
+            ("alt+1", ""),
+            ("alt+4", "bob"),
         ]:
             await pilot.press(key)
             await pilot.pause(0)
