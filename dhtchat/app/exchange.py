@@ -197,6 +197,9 @@ class Exchange:
         source, known = link.author.who, peek_message_id(message.statement)
         talk = next((talk for talk in self._talks if not talk.direct and talk.timeline.holds(known)), None)
         if talk is not None:  # nothing of it is used: it need not be verified
+            if not await self._may_share(talk, link.author.peer):
+                self.statistics["not-ours"] += 1
+                return
             self.statistics["offered-known"] += 1
             self._large.on_known(talk.id, known, source, message.survey)
             return

@@ -110,15 +110,21 @@ class LargeRooms:
                 self._end(room_id)
             if (large := self._large.get(room_id)) is not None:
                 self._perform(room_id, large, large.spreading.on_roster(others, self._core.now_s()))
-                banned = [who for who in large.spreading.views.wanted if each.room.graph.now.is_banned(who.peer)]
-                for who in banned:
-                    self._perform(room_id, large, large.spreading.drop(who, self._core.now_s()))
+                for who in large.spreading.views.wanted:
+                    if not self._may_be_neighbour(each, who):
+                        self._perform(room_id, large, large.spreading.drop(who, self._core.now_s()))
 
     def _size(self, joined: JoinedRoom) -> int:
         return max(len(self._others(joined)) + 1, self._rooms.estimate(joined.room.id))
 
     def _others(self, joined: JoinedRoom) -> list[PeerDevice]:
         return sorted(joined.room.devices() - {self._core.me.who})
+
+    def _may_be_neighbour(self, joined: JoinedRoom, who: PeerDevice) -> bool:
+        """Of a room that is read whole we know all members, of others at least who was thrown out."""
+        room, me = joined.room, self._core.me.peer
+        sampled = self._rooms.estimate(room.id) > 0
+        return not room.graph.now.is_banned(who.peer) and (sampled or who.peer == me or room.is_member(who.peer))
 
     def _begin(self, joined: JoinedRoom) -> _LargeRoom:
         spreading: Spreading[PeerDevice] = Spreading(

@@ -276,7 +276,7 @@ class ChatNode:
             neighbours=self._neighbours,
             links_of=self._pool.links_of,
             may_share=self._may_share,
-            judge_again=lambda talk, shown_too: self._exchange.judge_again(talk, shown_too),
+            judge_again=self._judge_again,
             leave=self._leave_room,
         )
         self._rooms.on_roster = self._moderation.on_roster
@@ -597,6 +597,11 @@ class ChatNode:
             releases = (talk.timeline.next_release_s() for talk in self._talks)
             due_s = min((at_s for at_s in releases if at_s is not None), default=inf)
             await self._rooms_alarm.sleep(min(due_s, self._rooms.next_s()))
+
+    async def _judge_again(self, talk: Talk, shown_too: bool) -> None:
+        """There are new rulings about a room."""
+        self._large.look_again()  # who was thrown out is told nothing more
+        await self._exchange.judge_again(talk, shown_too)
 
     def _on_members_changed(self) -> None:
         self._large.look_again()

@@ -56,6 +56,28 @@ async def test_what_a_neighbour_pushes_is_judged_like_anything_else(tmp_path: Pa
         assert Pushed(said.raw, None) in mallory.heard_of(Pushed), "what she wanted and is here she gets"
         assert Neighbour(bytes(32), "no") in mallory.heard_of(Neighbour), "of a room that alice is not in"
 
+        await alice.say("/ban mallory")
+        await until(lambda: Neighbour(room, "no") in mallory.heard_of(Neighbour), "she is a neighbour still")
+        assert alice.node.inspection.sizes().neighbours == 1
+        mallory.heard.clear()
+        await mallory.say_to(alice, Neighbour(room, "urgent"))
+        await until(lambda: mallory.heard_of(Neighbour), "nobody answers")
+        await alice.say("among us")
+        await bob.expect(MessageArrived, text="among us")
+        await mallory.fence(alice)
+        assert set(mallory.heard_of(Neighbour)) == {Neighbour(room, "no")}
+        assert not mallory.heard_of(Pushed)
+        assert not mallory.heard_of(Announced)
+
+
+async def test_a_neighbour_who_wastes_too_much_is_one_no_longer(tmp_path: Path, seed: int) -> None:
+    async with Town(tmp_path, seed) as town, villain_in(town, "mallory") as mallory:
+        alice, bob = await town.newcomers("alice", "bob")
+        await town.gather_in(ROOM, alice, bob)
+        room = await mallory.enter(ROOM, alice, bob)
+        await mallory.say_to(alice, Neighbour(room, "please"))
+        await until(lambda: Neighbour(room, "yes") in mallory.heard_of(Neighbour), "alice takes her as a neighbour")
+        said = mallory.statement("again and again", room=room)
         await mallory.say_to(alice, *[Pushed(said.raw, None)] * (NEIGHBOUR_WASTE_BURST + 50))
         await until(lambda: Neighbour(room, "no") in mallory.heard_of(Neighbour), "she has wasted too much")
         await alice.say("without her")
