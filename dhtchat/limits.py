@@ -522,6 +522,16 @@ RULINGS_PER_ISSUER_MAX: Final = 1_024
 """Rulings of a room that are kept, at most 4 MiB, and how many of them of one moderator. Our guess; a busy IRC channel has a few
 a day."""
 assert 4 * RULINGS_PER_ISSUER_MAX <= RULINGS_PER_ROOM_MAX
+DOOR_RULINGS_MAX: Final = 3
+DOOR_PROOF_BYTES_MAX: Final = 822
+"""Rulings that prove a room to be closed, and all their bytes: they fit a record beside its other fields. Three are a handover, a
+new moderator, and what they ruled."""
+INVITATIONS_MAX: Final = 64
+"""Rooms that we were asked into and remember whom to ask there. Our guess."""
+MATES_MAX: Final = 8
+"""Members whom an invitation names. Our guess: one of so many answers."""
+ADMISSION_S: Final = 8.0
+"""How long somebody who enters a closed room waits to be let in. Our guess: a lookup and three dials on a bad line."""
 RULINGS_PAGE_MAX: Final = 60
 """Rulings in one frame."""
 assert RULINGS_PAGE_MAX * (RECORD_BYTES_MAX + 3) + 1_024 <= FRAME_BYTES_MAX

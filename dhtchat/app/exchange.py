@@ -353,6 +353,9 @@ class Exchange:
     async def send_have(self, link: Link, talk: Talk, *, answer: bool, ask: bool = True) -> None:
         """Say what we hold of a conversation, once all of it is on disk; with `ask` and unless somebody else is asked already,
         ask for what lacks."""
+        if not self._moderation.lets_in(talk, link.author.peer):
+            talk.catch_up.drop(link)  # it was in the room once
+            return
         vector = cut_vector(talk.timeline.vector(), self._core.runtime.random.randbytes(KEY_BYTES))
         await self._core.journal.flush()
         self._moderation.tell_heads(link, talk)

@@ -115,6 +115,9 @@ class LargeRooms:
                         self._perform(room_id, large, large.spreading.drop(who, self._core.now_s()))
 
     def _size(self, joined: JoinedRoom) -> int:
+        """How many members there are, as far as it matters: in a closed room, which no replica knows of, all are linked."""
+        if joined.room.is_closed:
+            return 0
         return max(len(self._others(joined)) + 1, self._rooms.estimate(joined.room.id))
 
     def _others(self, joined: JoinedRoom) -> list[PeerDevice]:

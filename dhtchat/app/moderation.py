@@ -8,13 +8,23 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 from dhtchat.app.core import Core
 from dhtchat.app.people import People, Person
 from dhtchat.app.rooms import JoinedRoom, Rooms, clean_topic
 from dhtchat.app.talks import Talk
-from dhtchat.chat.events import HandMoved, Hands, Kicked, ModeChanged, Notice, RoleChanged, TopicChanged
+from dhtchat.chat.events import (
+    HandMoved,
+    Hands,
+    Invited,
+    Joined,
+    Kicked,
+    ModeChanged,
+    Notice,
+    RoleChanged,
+    TopicChanged,
+)
 from dhtchat.chat.markup import clean
 from dhtchat.chat.room import right_of
 from dhtchat.chat.room_graph import NOBODY, OWNER, Right, RoomState, Verdict, Voice
@@ -23,6 +33,7 @@ from dhtchat.errors import NotAllowed
 from dhtchat.history.store import keep_ruling
 from dhtchat.ids import MessageId, PeerId
 from dhtchat.limits import (
+    ADMISSION_S,
     FIRST_COMPARISON_S,
     MESSAGES_PARKED_MAX,
     RULINGS_ASKED_S,
@@ -44,6 +55,7 @@ from dhtchat.records.ruling import (
     RuleTopic,
     Ruling,
     Said,
+    SetDoor,
     SetHands,
     SetMode,
     Taken,
@@ -60,6 +72,12 @@ class Parked(NamedTuple):
     quiet: bool
 
 
+class Leave(Protocol):
+    """Leaves a room; `quietly` when the user was never in."""
+
+    def __call__(self, joined: JoinedRoom, *, quietly: bool = False) -> Awaitable[None]: ...
+
+
 class Moderation:
     """`may_share` says who belongs to a room; `judge_again` is called when there are new rulings, with true when they may concern
     what was shown; `leave` when we were thrown out."""
@@ -74,7 +92,7 @@ class Moderation:
         links_of: Callable[[PeerId], list[Link]],
         may_share: Callable[[Talk, PeerId], Awaitable[bool]],
         judge_again: Callable[[Talk, bool], Awaitable[None]],
-        leave: Callable[[JoinedRoom], Awaitable[None]],
+        leave: "Leave",
     ) -> None:
         self._core = core
         self._people = people
@@ -150,12 +168,48 @@ class Moderation:
         said = await self._said_by(joined, lambda peer: peer == person.peer, SAID_PER_REMOVAL_MAX)
         await self.rule(joined, Removal(person.peer, _plain(person), taken, why, said))
 
-    async def set_mode(self, joined: JoinedRoom, moderated: bool | None) -> None:
-        """None: show it. Raises `NotAllowed`."""
+    async def set_mode(self, joined: JoinedRoom, moderated: bool | None, closed: bool | None) -> None:
+        """None: leave it; both: show it. Raises `NotAllowed`."""
         now = joined.room.graph.now
-        if moderated is None or moderated == now.moderated:
-            self._core.emit(ModeChanged(room=joined.room.name, user=None, by=None, mode=_mode(now)))
+        if moderated in (None, now.moderated) and closed in (None, now.closed):
+            self._show_mode(joined)
+        if closed not in (None, now.closed):
+            await self._set_door(joined, closed=bool(closed))
+        if moderated not in (None, now.moderated):
+            await self._set_floor(joined, moderated=bool(moderated))
+
+    def _show_mode(self, joined: JoinedRoom) -> None:
+        now = joined.room.graph.now
+        for mode in (_mode(now), *(["+i"] if now.closed else [])):
+            self._core.emit(ModeChanged(room=joined.room.name, user=None, by=None, mode=mode))  # type: ignore[arg-type]
+
+    async def _set_door(self, joined: JoinedRoom, *, closed: bool) -> None:
+        """Whoever is in when it closes stays in: that makes them invited."""
+        room, me = joined.room, self._core.me.peer
+        self._check(joined, SetDoor(closed))
+        if not closed:
+            await self.rule(joined, SetDoor(False))
             return
+        after = room.graph.now._replace(closed=True)
+        staying = {peer: name for peer, name in room.people().items() if not after.lets_in(peer)}
+        if not room.graph.has_room_for(me, len(staying) + 2):
+            raise NotAllowed(
+                f"{len(staying)} people are in {room.name}: so many invitations are not kept",
+                hint="Make a new room, close it with /mode +i, and invite those who shall be in it.",
+            )
+
+        def stays_outside(peer: PeerId) -> bool:
+            return peer not in staying and not after.lets_in(peer)
+
+        said = await self._said_by(joined, stays_outside, SAID_PER_MODE_MAX)
+        acts: list[Act] = [Grant(peer, name, "invite") for peer, name in staying.items()]
+        acts.append(SetDoor(True, said))
+        if said:
+            acts.append(SetDoor(True))  # short enough to be shown to outsiders
+        await self.rule(joined, *acts)
+
+    async def _set_floor(self, joined: JoinedRoom, *, moderated: bool) -> None:
+        now = joined.room.graph.now
         self._check(joined, SetMode(moderated))
 
         def falls_silent(peer: PeerId) -> bool:
@@ -172,13 +226,13 @@ class Moderation:
         else:
             await self.rule(joined, SetHands(is_open))
 
-    async def rule(self, joined: JoinedRoom, act: Act) -> None:
-        """Sign it, keep it, tell everybody, and do what follows. Raises `NotAllowed`."""
-        self._check(joined, act)
+    async def rule(self, joined: JoinedRoom, *acts: Act) -> None:
+        """Sign them, keep them, tell everybody, and do what follows. Raises `NotAllowed`."""
+        for act in acts:
+            self._check(joined, act)
         room, core = joined.room, self._core
-        acts = [act]
-        if room.topic and room.graph.now.topic is None and not isinstance(act, RuleTopic):
-            acts.insert(0, RuleTopic(room.topic))  # a message set it, and from the first ruling on none does any more
+        if room.topic and room.graph.now.topic is None and not isinstance(acts[0], RuleTopic):
+            acts = (RuleTopic(room.topic), *acts)  # a message set it, and from the first ruling on none does any more
         made = []
         before = room.graph.now
         for each in acts:
@@ -226,7 +280,11 @@ class Moderation:
         """Somebody tells what was ruled, or asks. Who is banned hears what was ruled, too: it may be that they no longer are."""
         joined = self._rooms.get(message.room)
         peer = link.author.peer
-        if joined is None or not (await self._may_share(joined.talk, peer) or self._is_known(joined, peer)):
+        if joined is None:
+            return
+        shares = await self._may_share(joined.talk, peer)
+        # In front of a closed room we believe what was ruled, whoever tells: it proves itself. But we tell nobody anything.
+        if not (shares or joined.room.is_arriving or self._is_known(joined, peer)):
             return
         graph = joined.room.graph
         opened = []
@@ -238,17 +296,38 @@ class Moderation:
         before = graph.now
         news = [new for ruling in opened for new in graph.offer(ruling)]
         await self._follow(joined, before, news, link)
-        lacking = graph.lacks(message.heads)
-        theirs = graph.after(message.heads)
+        inside = joined.room.is_arriving or joined.room.lets_in(peer) or not joined.room.is_closed
+        lacking = inside and graph.lacks(message.heads)
+        theirs = self._for_them(joined, peer, message.heads)
         if message.answer or (theirs and not message.rulings and not lacking):
             page = [ruling.raw for ruling in theirs[:RULINGS_PAGE_MAX]]
             if page or lacking:
-                link.send_soon(Rulings(joined.room.id, graph.heads, page, answer=lacking and not message.answer))
+                heads = graph.heads if inside else []
+                link.send_soon(Rulings(joined.room.id, heads, page, answer=lacking and not message.answer))
         if lacking:
             self._ask(joined, link, again=bool(news))
 
+    def _for_them(self, joined: JoinedRoom, peer: PeerId, heads: list[bytes]) -> list[OpenRuling]:
+        """What somebody lacks who has these. Who was thrown out of a closed room hears that, and nothing that came later."""
+        room = joined.room
+        if room.lets_in(peer) or not room.is_closed:
+            return room.graph.after(heads)
+        standing = room.graph.now.people.get(peer)
+        if standing is None or standing.kicked < 0 or room.is_arriving:
+            return []
+        return room.graph.leading_to(standing.kicked, heads)
+
     def _is_known(self, joined: JoinedRoom, peer: PeerId) -> bool:
-        return peer in joined.room.graph.now.people
+        """Whether rulings speak of them; the owner's genesis does."""
+        now = joined.room.graph.now
+        return peer == now.owner or peer in now.people
+
+    def lets_in(self, talk: Talk, peer: PeerId) -> bool:
+        """Whether somebody may hear anything of a talk."""
+        if talk.direct or peer == self._core.me.peer:
+            return True
+        joined = self._rooms.get(talk.id)
+        return joined is not None and joined.room.lets_in(peer)
 
     def tell_heads(self, link: Link, talk: Talk, *, answer: bool = False) -> None:
         """What we have, so that who lacks some of it can ask; `answer`: and send what we lack."""
@@ -280,6 +359,8 @@ class Moderation:
             old = before.people.get(peer)
             if standing.kicked >= 0 and (old is None or old.kicked != standing.kicked):
                 room.expel(peer, core.now_s())
+        if now.closed or before.closed or room.door is not None:
+            self._rooms.door_moved(joined)
         if news := self._news.get(room.id):
             news.set()
         if room.id not in self._arriving:
@@ -289,18 +370,26 @@ class Moderation:
             self._rooms.relist(joined)
         self.on_roster(joined)
         if self._is_thrown_out(joined, before, now):
+            if not now.lets_in(core.me.peer) and before.lets_in(core.me.peer) and now.closed != before.closed:
+                core.emit(Notice(message=f"only those may be in {room.name} now who are invited, and you are not"))
             await self._leave(joined)
 
     def _is_thrown_out(self, joined: JoinedRoom, before: RoomState, now: RoomState) -> bool:
         """By something that is new. Who comes in later and was kicked before stays, and listens."""
         mine, old = now.people.get(self._core.me.peer), before.people.get(self._core.me.peer)
-        if mine is None or joined.room.id in self._arriving or self._rooms.get(joined.room.id) is not joined:
+        if joined.room.id in self._arriving or self._rooms.get(joined.room.id) is not joined:
+            return False
+        if before.lets_in(self._core.me.peer) and not now.lets_in(self._core.me.peer):
+            return True
+        if mine is None:
             return False
         return mine.kicked >= 0 and (old is None or old.kicked != mine.kicked)
 
     def _told(self, joined: JoinedRoom, made: Iterable[OpenRuling]) -> list[Link]:
         """The neighbours, and those whom it is about: who is thrown out is none any more."""
         about = [ruling.body.act.person for ruling in made if isinstance(ruling.body.act, Grant | Removal)]
+        if any(isinstance(ruling.body.act, SetDoor) for ruling in made):
+            about += joined.room.present()
         links = [*self._neighbours(joined.talk), *(link for peer in about for link in self._links_of(PeerId(peer)))]
         return list(dict.fromkeys(links))
 
@@ -330,6 +419,10 @@ class Moderation:
         if now.moderated != before.moderated:
             by = await self._author(joined, now.mode_by)
             self._core.emit(ModeChanged(room=room.name, user=by, by=by, mode=_mode(now)))
+        if now.closed != before.closed:
+            by = await self._author(joined, now.door_by)
+            mode: Literal["+i", "-i"] = "+i" if now.closed else "-i"
+            self._core.emit(ModeChanged(room=room.name, user=by, by=by, mode=mode))
         if now.hands_open != before.hands_open:
             by = await self._author(joined, now.hands_by)
             self._core.emit(Hands(room=room.name, hands=[], open=now.hands_open, by=by))
@@ -350,6 +443,8 @@ class Moderation:
             reason = clean(why, single_line=True) if why else ""
             self._core.emit(Kicked(room=room.name, user=name, by=by, reason=reason, banned=standing.banned))
             return
+        if before.closed and standing.invited and not (old is not None and old.invited) and by is not None:
+            self._core.emit(Invited(room=room.name, user=name, by=by))
         if old is None or standing[1:5] != old[1:5]:  # all but names and who spoke last
             role = now.role(peer)
             self._core.emit(RoleChanged(room=room.name, user=name, by=by, role=role, banned=standing.banned))
@@ -366,6 +461,25 @@ class Moderation:
     def arrive(self, joined: JoinedRoom) -> None:
         """We enter: until `welcome` nothing is news."""
         self._arriving.add(joined.room.id)
+
+    async def be_let_in(self, joined: JoinedRoom) -> None:
+        """Wait in front of a closed room until somebody has told us that we may be in it. Raises `NotAllowed`."""
+        room, me = joined.room, self._core.me
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ADMISSION_S):
+                while room.is_arriving or not room.graph.now.lets_in(me.peer):
+                    news = self._news[room.id] = asyncio.Event()
+                    await news.wait()
+        self._news.pop(room.id, None)
+        if not room.is_arriving and room.graph.now.lets_in(me.peer):
+            self._core.emit(Joined(room=room.name, user=me.name))
+            return
+        owner = self._people.name_of(room.graph.now.owner)
+        await self._leave(joined, quietly=True)
+        raise NotAllowed(
+            f"{room.name} is for those only who are invited, and nobody in it has let you in",
+            hint=f"Ask {owner} or a moderator for an invitation; with one, try again when they are online.",
+        )
 
     async def welcome(self, joined: JoinedRoom) -> None:
         """What one needs to know who came in. Raises `NotAllowed` for who is banned."""
@@ -386,6 +500,9 @@ class Moderation:
         if now.moderated:
             by = await self._author(joined, now.mode_by)
             self._core.emit(ModeChanged(room=room.name, user=by, by=None, mode=_mode(now)))
+        if now.closed:
+            by = await self._author(joined, now.door_by)
+            self._core.emit(ModeChanged(room=room.name, user=by, by=None, mode="+i"))
         if now.role(me.peer) != "speaker" and len(room.graph):
             self._core.emit(RoleChanged(room=room.name, user=me.name, by=None, role=now.role(me.peer)))
         self.on_roster(joined)
@@ -467,7 +584,7 @@ def _can_change_verdicts(before: RoomState, now: RoomState, made: list[OpenRulin
     """Whether what was judged before may be judged otherwise now: something was taken, or one of the older rulings counts no
     longer, or after all. `count`: of all, the new ones last."""
     known = (1 << (count - len(made))) - 1
-    silences = any(isinstance(each.body.act, Removal | SetMode) for each in made)
+    silences = any(isinstance(each.body.act, Removal | SetMode | SetDoor) for each in made)
     return silences or bool((before.effective ^ now.effective) & known)
 
 

@@ -95,6 +95,7 @@ from dhtchat.limits import (
     LEAF_ENTRIES_MAX,
     LISTED_USERS_MAX,
     LOOKUPS_AT_ONCE,
+    MATES_MAX,
     NOTICED_PEOPLE_MAX,
     PEOPLE_POLL_PER_ENTRY_S,
     PEOPLE_POLL_S,
@@ -464,10 +465,7 @@ class ChatNode:
         return any(self._pool.links_of(peer) or peer in online for peer in self._exchange.outbox.only_here())
 
     async def _say_goodbye(self) -> None:
-        records = [record.raw for record in self._own_records(gone=True)]
-        for link in self._pool.links():
-            if records:
-                link.send_soon(Announce(records[:32]))
+        self._announce_to_all(gone=True)
         await asyncio.gather(
             self._dht.drop_all(timeout_s=GOODBYE_TIMEOUT_S),
             self._pool.close_all("leaving", timeout_s=GOODBYE_TIMEOUT_S),
@@ -487,10 +485,17 @@ class ChatNode:
         for link in told:
             link.send_soon(Announce([record.raw]))
 
-    def _own_records(self, *, gone: bool = False) -> list[Signed[Any]]:
-        """Presence and memberships, freshly signed for neighbours."""
-        slots = ["presence", *(f"member:{joined.room.name}" for joined in self._rooms.joined())]
-        return [record for slot in slots if (record := self._dht.make(slot, gone=gone)) is not None]
+    def _announce_to(self, links: Iterable[Link], *, gone: bool = False) -> None:
+        """Presence and memberships, freshly signed; those in closed rooms for those only who may know of them."""
+        presence = self._dht.make("presence", gone=gone)
+        rooms = [(joined.room, self._rooms.own_membership(joined, gone=gone)) for joined in self._rooms.joined()]
+        for link in links:
+            may_know = [
+                record for room, record in rooms if record and (not room.is_closed or room.lets_in(link.author.peer))
+            ]
+            records = [record.raw for record in (presence, *may_know) if record is not None]
+            if records:
+                link.send_soon(Announce(records[:32]))
 
     # --- upkeep -----------------------------------------------------------------------------------------------------
 
@@ -662,7 +667,7 @@ class ChatNode:
             await self._dht.put(self.account.account)
 
     def _wanted_people(self) -> list[PeerId]:
-        return list(self._exchange.outbox.lacking(direct_only=True))
+        return [*self._exchange.outbox.lacking(direct_only=True), *self._rooms.wanted_insiders()]
 
     # --- links (peer.pool.LinkHandler) ------------------------------------------------------------------------------
 
@@ -680,9 +685,7 @@ class ChatNode:
         if author.peer != me.peer:
             name = author.name if standing is Standing.RIGHTFUL else self._people.shown(author.name, author.peer)
             await self._show_presence(self._attendance.link_up(author.who, name, self._core.now_s()))
-        records = self._own_records()
-        if records:
-            await link.send(Announce([record.raw for record in records][:32]))
+        self._announce_to([link])
         own_device = author.peer == me.peer
         for talk in self._talks:
             # One side compares rooms. A private talk both do: the other side may not know of it, being new or having lost
@@ -698,7 +701,12 @@ class ChatNode:
         if talk.direct:
             return talk.peer == link.author.peer
         joined = self._rooms.get(talk.id)
-        return joined is not None and joined.room.is_member(link.author.peer)
+        if joined is None:
+            return False
+        # In a closed room it is for us to say that we are there: who may be in it hears that first.
+        return (
+            joined.room.lets_in(link.author.peer) if joined.room.is_closed else joined.room.is_member(link.author.peer)
+        )
 
     async def link_down(self, link: Link, reason: str) -> None:
         on_purpose = reason in ("leaving", "duplicate", "full", "idle")
@@ -772,7 +780,9 @@ class ChatNode:
             if not verdict.accepted:
                 continue
             if isinstance(record.body, Membership):
-                await self._rooms.learn_member(record)
+                news = await self._rooms.learn_member(record)
+                if news is not None and news.room.is_closed and news.room.is_member(link.author.peer):
+                    await self._greet(news, [link])
             elif isinstance(record.body, Presence):
                 self._keeper.announced(record)
 
@@ -806,8 +816,8 @@ class ChatNode:
                 joined = self._rooms.get(talk.id)
                 if joined is not None and joined.room.take_hand(statement, turn.item.depth):
                     self._core.emit(self._moderation.hand_event(joined, statement, up=up))
-            case Invite(room=room):
-                self._show_invitation(talk, statement, room)
+            case Invite() as invite:
+                self._show_invitation(talk, statement, invite)
             case Read():
                 read = self._lines.on_read(talk, turn)
                 if read is not None:
@@ -947,8 +957,8 @@ class ChatNode:
                 await self._moderation.remove(joined, await self._people.find(name, contact=True), taken, why)
             case intents.Invite(name, room):
                 await self._invite(self._room_meant(room), await self._other_person(name))
-            case intents.ChangeMode(moderated, room):
-                await self._moderation.set_mode(self._room_meant(room), moderated)
+            case intents.ChangeMode(moderated, room, closed):
+                await self._moderation.set_mode(self._room_meant(room), moderated, closed)
             case intents.MoveHand(room):
                 await self._move_hand(self._room_meant(room))
             case intents.ShowHands(is_open, room):
@@ -1076,7 +1086,8 @@ class ChatNode:
             _check_topic(topic)
         already = self._rooms.by_name(name) is not None
         joined, created = await self._rooms.join(name)
-        self._set_target(name)
+        if already or not joined.room.is_closed:
+            self._set_target(name)
         if already:
             if topic and topic != joined.room.topic:
                 await self._change_topic(joined, topic)
@@ -1085,7 +1096,10 @@ class ChatNode:
         self._exchange.show_parked(joined.talk)
         await self._take_stored_topic(joined)
         self._keeper.poke()
-        await self._greet_members(joined)
+        await self._greet(joined, self._rooms.links_inside(joined))
+        if joined.room.is_closed:
+            await self._moderation.be_let_in(joined)
+            self._set_target(name)
         await self._first_comparison(joined)
         await self._moderation.welcome(joined)
         if joined.room.topic and not topic:
@@ -1109,10 +1123,10 @@ class ChatNode:
         for row, statement in self._talks.opened_lines(joined.talk, [found] if found else []):
             joined.room.take_topic(statement, row.depth)
 
-    async def _greet_members(self, joined: JoinedRoom) -> None:
-        """Those who have a link with us already learn at once that we came in."""
-        record = self._dht.make(f"member:{joined.room.name}", gone=False)
-        for link in self._neighbours(joined.talk):
+    async def _greet(self, joined: JoinedRoom, links: Iterable[Link]) -> None:
+        """Those who have a link with us already learn at once that we are in."""
+        record = self._rooms.own_membership(joined)
+        for link in links:
             if record is not None:
                 link.send_soon(Announce([record.raw]))
             self._moderation.tell_heads(link, joined.talk, answer=True)
@@ -1122,10 +1136,11 @@ class ChatNode:
     async def _part(self, room: str | None) -> None:
         await self._leave_room(self._room_meant(room))
 
-    async def _leave_room(self, joined: JoinedRoom) -> None:
-        neighbours = self._neighbours(joined.talk)
-        record = self._dht.make(f"member:{joined.room.name}", gone=True)
-        await self._rooms.part(joined.room.name)
+    async def _leave_room(self, joined: JoinedRoom, *, quietly: bool = False) -> None:
+        """`quietly`: the user was never in."""
+        neighbours = self._rooms.links_inside(joined)
+        record = self._rooms.own_membership(joined, gone=True)
+        await self._rooms.part(joined.room.name, quietly=quietly)
         self._large.look_again()
         self._moderation.left(joined)
         self._exchange.forget(joined.talk)
@@ -1138,10 +1153,8 @@ class ChatNode:
                 self._set_target(remaining[-1].room.name if remaining else None, face)
         self._keeper.poke()
 
-    def _announce_to_all(self) -> None:
-        for record in self._own_records():
-            for link in self._pool.links():
-                link.send_soon(Announce([record.raw]))
+    def _announce_to_all(self, *, gone: bool = False) -> None:
+        self._announce_to(self._pool.links(), gone=gone)
 
     async def _list_users(self, prefix: str, *, everyone: bool) -> None:
         with contextlib.suppress(NetworkTrouble):
@@ -1247,15 +1260,23 @@ class ChatNode:
             raise NotAllowed(f"{person.name} is in {room.name} already", hint="See /names.")
         if room.graph.now.is_banned(person.peer):
             raise NotAllowed(f"{person.name} is banned from {room.name}", hint=f"First: /unban {person.name}.")
-        await self._speak(await self._talks.open_direct(person.peer, person.name), Invite(room.name))
+        mates: list[PeerId] = []
+        if room.graph.now.closed:
+            if person.peer not in room.graph.now.insiders():
+                await self._moderation.grant(joined, person, "invite")
+            mates = sorted(room.people().keys() - {self._core.me.peer})[:MATES_MAX]
+        await self._speak(await self._talks.open_direct(person.peer, person.name), Invite(room.name, list(mates)))
 
-    def _show_invitation(self, talk: Talk, statement: Statement, room: str) -> None:
+    def _show_invitation(self, talk: Talk, statement: Statement, invite: Invite) -> None:
         author, me = statement.author, self._core.me
         if author.peer == me.peer:
-            self._core.emit(Invited(room=room, user=talk.name, by=me.name))
+            joined = self._rooms.by_name(invite.room)
+            if joined is None or not joined.room.graph.now.closed:  # there it was shown to all who are in it
+                self._core.emit(Invited(room=invite.room, user=talk.name, by=me.name))
         elif not self._people.is_ignored(author.peer):
+            self._rooms.note_invitation(invite, author.peer)
             by = self._people.shown(author.name, author.peer)
-            self._core.emit(Invited(room=room, user=me.name, by=by))
+            self._core.emit(Invited(room=invite.room, user=me.name, by=by))
 
     async def _move_hand(self, joined: JoinedRoom) -> None:
         me = self._core.me.peer

@@ -13,11 +13,13 @@ from dhtchat.app.talks import Talk, Talks
 from dhtchat.chat.events import Joined, Parted, RoomEntry
 from dhtchat.chat.markup import clean
 from dhtchat.chat.room import MemberChange, Room
+from dhtchat.crypto.identity import SigningKey
 from dhtchat.dht.announcer import MakeRecord
 from dhtchat.errors import NetworkTrouble, NoSuchRoom, RemoteMisbehaved, TooFewAnswered
 from dhtchat.ids import PeerId, RoomId
 from dhtchat.limits import (
     HANDS_MAX,
+    INVITATIONS_MAX,
     LISTED_ROOMS_MAX,
     LISTINGS_READ_MAX,
     LOOKUPS_AT_ONCE,
@@ -30,11 +32,15 @@ from dhtchat.limits import (
     PEOPLE_POLL_S,
     VERIFY_BATCH,
 )
+from dhtchat.peer.link import Link
+from dhtchat.peer.messages import Announce
 from dhtchat.peer.pool import LinkPool
-from dhtchat.records.envelope import Signed
+from dhtchat.records.door import ClosedDoor, door_key, fits_a_door, proved_rulings
+from dhtchat.records.envelope import Signed, sign_body
 from dhtchat.records.kinds import SoftRecord
 from dhtchat.records.listing import ROOMS, RoomListing
 from dhtchat.records.membership import Membership, members_of
+from dhtchat.records.message import Invite, peek_author, peek_message
 from dhtchat.records.room import RoomGenesis, create_room, room_key
 from dhtchat.records.ruling import open_ruling
 from dhtchat.records.tree import item_by_owner, names_between
@@ -66,6 +72,14 @@ class Rooms:
         """How many entries there are in those of our rooms that are too large to be read whole."""
         self._found_in_vain: dict[tuple[RoomId, PeerId], float] = {}
         """When somebody was last looked for among the members of a room that is not read whole."""
+        self._public: set[RoomId] = set()
+        """Those in which the DHT says that we are."""
+        self._doors: set[RoomId] = set()
+        """Those of which we keep fresh that they are closed."""
+        self._door_key = SigningKey.generate(core.runtime.random)
+        """Signs that, and nothing else."""
+        self._invitations: dict[str, tuple[PeerId, ...]] = {}
+        """Whom to ask in a room that we were asked into, by its name, the oldest first."""
         self._known_genesis: dict[RoomId, str] = {}
         """Rooms whose genesis was checked against the votes, by name."""
         self.on_members_changed: Callable[[], None] = lambda: None
@@ -91,17 +105,29 @@ class Rooms:
             return existing, False
         genesis, created = await self._find_or_create(name)
         room = Room(genesis)
+        if not created:
+            await self._look_at_door(room)
         talk = await self._talks.open_room(room.id, name)
         await self._restore(room, talk)
         if (meanwhile := self._joined.get(room.id)) is not None:  # asked for on two faces at once
             return meanwhile, False
         joined = self._joined[room.id] = JoinedRoom(room, talk)
-        self._core.dht.keep(
-            f"member:{name}", self._membership(room), refresh_s=self._core.parameters.presence_refresh_s
-        )
-        self._core.emit(Joined(room=name, user=self._core.me.name))
+        if room.is_closed:
+            await self._load_invitations()
+            insiders = room.graph.now.insiders()  # as far as our disk knows
+            room.mates |= {self._core.me.peer, *insiders, *self._invitations.get(name, ())}
+            self.announce(joined)
+        else:
+            self._publish(joined)
+            self._core.emit(Joined(room=name, user=self._core.me.name))
         await self.read_members(joined, quietly=True)
         return joined, created
+
+    def _publish(self, joined: JoinedRoom) -> None:
+        """Let the DHT say that we are in."""
+        self._public.add(joined.room.id)
+        refresh_s = self._core.parameters.presence_refresh_s
+        self._core.dht.keep(f"member:{joined.room.name}", self._membership(joined.room), refresh_s=refresh_s)
 
     async def _restore(self, room: Room, talk: Talk) -> None:
         """What our disk knows of what was ruled, and of raised hands."""
@@ -158,19 +184,123 @@ class Rooms:
 
         return make
 
-    async def part(self, name: str) -> JoinedRoom:
-        """Leave, and say so. Raises `NoSuchRoom`."""
+    # --- closed rooms ---
+
+    async def _look_at_door(self, room: Room) -> None:
+        """Whether the DHT says, and proves, that it is closed."""
+        with contextlib.suppress(NetworkTrouble):
+            reading = await self._core.dht.read_set(door_key(room.id), ClosedDoor)
+            for entry in reading.entries:
+                if isinstance(entry.body, ClosedDoor) and not entry.body.gone:
+                    with contextlib.suppress(RemoteMisbehaved):
+                        proof = proved_rulings(entry.body.proof, room.genesis, self._core.parameters.network_id)
+                        room.door = proof[-1].id
+                        room.mates = frozenset(ruling.issuer for ruling in proof)
+                        return
+
+    async def _load_invitations(self) -> None:
+        """Those of earlier runs."""
+        found: dict[str, tuple[PeerId, ...]] = {}
+        for row in await self._core.journal.read(self._core.store.invitations, INVITATIONS_MAX):
+            with contextlib.suppress(RemoteMisbehaved):  # damaged on the disk
+                content = peek_message(row.raw).content
+                if isinstance(content, Invite):
+                    found[content.room] = (peek_author(row.raw), *map(PeerId, content.mates))
+        self._invitations = found | self._invitations
+
+    def note_invitation(self, invite: Invite, author: PeerId) -> None:
+        """Somebody asks us into a room: they and those they name can let us in."""
+        self._invitations.pop(invite.room, None)
+        self._invitations[invite.room] = (author, *map(PeerId, invite.mates))
+        if len(self._invitations) > INVITATIONS_MAX:
+            del self._invitations[next(iter(self._invitations))]
+
+    def links_inside(self, joined: JoinedRoom) -> list[Link]:
+        """To those who may know that we are in it."""
+        if not joined.room.is_closed:
+            members = joined.room.devices()
+            return [link for link in self._pool.links() if link.author.who in members]
+        return [link for link in self._pool.links() if joined.room.lets_in(link.author.peer)]
+
+    def own_membership(self, joined: JoinedRoom, *, gone: bool = False) -> SoftRecord | None:
+        """That we are in it, freshly signed, for neighbours."""
+        if joined.room.is_closed:
+            return self._core.dht.sign_once(self._membership(joined.room), gone=gone)
+        return self._core.dht.make(f"member:{joined.room.name}", gone=gone)
+
+    def announce(self, joined: JoinedRoom) -> None:
+        """Say in a closed room that we are there, to those who may know: nobody else says it."""
+        if joined.room.is_closed and (record := self.own_membership(joined)) is not None:
+            for link in self.links_inside(joined):
+                link.send_soon(Announce([record.raw]))
+
+    def wanted_insiders(self) -> list[PeerId]:
+        """Who may be in our closed rooms: the DHT does not say who is."""
+        return [
+            peer
+            for joined in self.joined()
+            if joined.room.is_closed
+            for peer in joined.room.insiders()
+            if peer != self._core.me.peer
+        ]
+
+    def door_moved(self, joined: JoinedRoom) -> None:
+        """It lets in others than before."""
+        self.announce(joined)
+        self._turns_at.pop(joined.room.id, None)
+        self.on_members_changed()
+
+    async def _move_entries(self, joined: JoinedRoom) -> None:
+        """What the DHT says of us and the room is what it may: nothing of who is in a closed one."""
+        room = joined.room
+        if room.is_closed and room.id in self._public:
+            self._public.discard(room.id)
+            await self._core.dht.drop(f"member:{room.name}")
+        elif not room.is_closed and room.id not in self._public:
+            self._publish(joined)
+        if room.is_closed and room.id in self._listing:
+            self._listing.discard(room.id)
+            await self._core.dht.drop(f"listing:{room.name}")
+        if room.id in self._doors and not room.is_closed:
+            self._doors.discard(room.id)
+            await self._core.dht.drop(f"door:{room.name}")
+
+    def _keep_door(self, joined: JoinedRoom) -> None:
+        """Tell outsiders that it is closed, if that is ours to do and the proof is short enough."""
+        room, core = joined.room, self._core
+        proof = [ruling.raw for ruling in room.graph.basis_of(room.graph.now.door_by)] if room.graph.now.closed else []
+        mine = bool(proof) and fits_a_door(proof) and room.lists(core.me.who)
+        if mine and room.id not in self._doors:
+            self._doors.add(room.id)
+
+            def make(sequence: int, issued_at_s: int, gone: bool) -> SoftRecord:
+                body = ClosedDoor(room.id, proof, sequence, issued_at_s, core.parameters.presence_ttl_s, gone)
+                return sign_body(body, self._door_key, core.parameters.network_id)
+
+            core.dht.keep(f"door:{room.name}", make, refresh_s=core.parameters.presence_refresh_s)
+        elif not mine and room.id in self._doors:
+            self._doors.discard(room.id)
+            core.dht.forget(f"door:{room.name}")
+
+    # --- leaving, and who is there ---
+
+    async def part(self, name: str, *, quietly: bool = False) -> JoinedRoom:
+        """Leave, and say so; `quietly`: not to the user, who was never in. Raises `NoSuchRoom`."""
         joined = self.by_name(name)
         if joined is None:
             raise NoSuchRoom(f"you are not in {name}")
         del self._joined[joined.room.id]
         self._estimates.pop(joined.room.id, None)
         self._talks.close(joined.room.id)
-        self._core.emit(Parted(room=name, user=self._core.me.name))
+        if not quietly:
+            self._core.emit(Parted(room=name, user=self._core.me.name))
+        self._public.discard(joined.room.id)
+        self._doors.discard(joined.room.id)
         if joined.room.id in self._listing:
             self._listing.discard(joined.room.id)
             await self._core.dht.drop(f"listing:{name}")
         await self._core.dht.drop(f"member:{name}")
+        self._core.dht.forget(f"door:{name}")  # others keep it
         return joined
 
     async def read_members(self, joined: JoinedRoom, *, quietly: bool = False) -> bool:
@@ -179,6 +309,8 @@ class Rooms:
         poll_s = PEOPLE_POLL_S + PEOPLE_POLL_PER_ENTRY_S * len(room.people())
         self._read_at_s[room.id] = now_s = self._core.now_s()
         self._due_s[room.id] = now_s + self._core.runtime.jitter(poll_s)
+        if room.is_closed:
+            return await self._count_links(joined, quietly=quietly)
         try:
             reading = await self._core.dht.trees.sample(members_of(room.id), MEMBERS_SAMPLE)
         except NetworkTrouble:
@@ -202,13 +334,31 @@ class Rooms:
                 await self._people.check(name, peer)
         return True
 
-    async def learn_member(self, record: Signed[Membership]) -> None:
-        """A neighbour says that it came or went."""
+    async def _count_links(self, joined: JoinedRoom, *, quietly: bool) -> bool:
+        """Who is in a closed room is what its members tell each other."""
+        self.announce(joined)
+        self._estimates.pop(joined.room.id, None)
+        linked = {link.author.who for link in self._pool.links()}
+        changes = joined.room.reconcile([], linked, self._core.now_s())
+        self._tell_members_changed(joined)
+        await self._announce(joined, [] if quietly else changes)
+        return True
+
+    async def learn_member(self, record: Signed[Membership]) -> JoinedRoom | None:
+        """A neighbour says that it came or went; the room, if that is news."""
         joined = self.get(record.body.room)
-        if joined is not None:
+        if joined is not None and self._may_come_in(joined.room, PeerId(record.key)):
+            before = joined.room.version
             changes = joined.room.learn_member(record, life_s=self._core.life_s(record), now_s=self._core.now_s())
             self._tell_members_changed(joined)
             await self._announce(joined, changes)
+            if joined.room.version != before:
+                return joined
+        return None
+
+    def _may_come_in(self, room: Room, peer: PeerId) -> bool:
+        """Whether it is remembered that somebody says they are in it: outsiders shall not fill the roster of a closed room."""
+        return not room.is_closed or room.is_arriving or room.lets_in(peer)
 
     def _tell_members_changed(self, joined: JoinedRoom) -> None:
         if self._turns_at.get(joined.room.id) != joined.room.version:
@@ -262,7 +412,11 @@ class Rooms:
                 await self.read_members(joined)
             if room.id in self._joined and self._turns_at.get(room.id) != room.version:
                 self._turns_at[room.id] = room.version
-                await self._keep_listing(joined)
+                await self._move_entries(joined)
+                if room.is_closed:
+                    self._keep_door(joined)
+                else:
+                    await self._keep_listing(joined)
 
     def next_s(self) -> float:
         """When the next roster is to be read."""
@@ -308,8 +462,10 @@ class Rooms:
 
     def republish(self, joined: JoinedRoom) -> None:
         """The network came back: say at once that we are in, and list the room if that is ours to do."""
-        refresh_s = self._core.parameters.presence_refresh_s
-        self._core.dht.keep(f"member:{joined.room.name}", self._membership(joined.room), refresh_s=refresh_s)
+        if joined.room.is_closed:
+            self.announce(joined)
+        else:
+            self._publish(joined)
         self.relist(joined)
 
     def relist(self, joined: JoinedRoom) -> None:
@@ -346,19 +502,27 @@ class Rooms:
                 return await self._checked_entry(room, found)
 
         entries = await asyncio.gather(*(checked(room, listings[room]) for room in chosen))
+        entries += [  # nobody lists them
+            self._own_entry(joined)
+            for joined in self.joined()
+            if joined.room.is_closed and joined.room.id not in chosen and joined.room.name.startswith(prefix)
+        ]
         return sorted((entry for entry in entries if entry is not None), key=lambda entry: entry.name)
+
+    def _own_entry(self, joined: JoinedRoom) -> RoomEntry:
+        room = joined.room
+        return RoomEntry(
+            name=room.name,
+            topic=clean_topic(room.topic),
+            members=self._count(room),
+            mode=_shown_mode(_modes(room)),
+            joined=True,
+        )
 
     async def _checked_entry(self, room_id: RoomId, listings: list[Signed[RoomListing]]) -> RoomEntry | None:
         joined = self.get(room_id)
         if joined is not None:
-            room = joined.room
-            return RoomEntry(
-                name=room.name,
-                topic=clean_topic(room.topic),
-                members=self._count(room),
-                mode=_shown_mode("m" if room.graph.now.moderated else ""),
-                joined=True,
-            )
+            return self._own_entry(joined)
         named = Counter(listing.body.name for listing in listings)
         name = self._known_genesis.get(room_id)
         if name is None:
@@ -385,6 +549,11 @@ class Rooms:
         mode = max(modes, key=lambda each: (modes[each], each), default="")
         count = len(present) if members.complete else members.estimate
         return RoomEntry(name=name, topic=clean_topic(topic), members=count, mode=_shown_mode(mode))
+
+
+def _modes(room: Room) -> str:
+    now = room.graph.now
+    return "i" * now.closed + "m" * now.moderated
 
 
 def _shown_mode(mode: str) -> str:

@@ -218,10 +218,12 @@ def _remove(taken: Literal["deop", "devoice", "kick", "ban"]) -> "Callable[[_Arg
 
 def _mode(arguments: _Arguments) -> Intent:
     mode = arguments.optional_word()
-    if mode in (None, "+m", "-m"):
-        return ChangeMode(None if mode is None else mode == "+m")
+    if mode is None:
+        return ChangeMode()
+    if mode in ("+m", "-m"):
+        return ChangeMode(moderated=mode == "+m")
     if mode in ("+i", "-i"):
-        raise arguments.wrong("no room is by invitation only yet")
+        return ChangeMode(closed=mode == "+i")
     raise arguments.wrong(f"{_echo(str(mode))!r} is no mode that a room can have")
 
 
@@ -362,7 +364,12 @@ COMMANDS: Final = (
     Command("deop", "/deop NAME", "make a moderator a member like others", _remove("deop")),
     Command("voice", "/voice NAME", "give somebody the floor", _grant("voice")),
     Command("devoice", "/devoice NAME", "take the floor from somebody: they listen", _remove("devoice")),
-    Command("mode", "/mode [+m|-m]", "let only those speak who have the floor, or everybody; or show it", _mode),
+    Command(
+        "mode",
+        "/mode [+m|-m|+i|-i]",
+        "let only those speak who have the floor (+m), or only those enter who are invited (+i), or undo it (-); or show it",
+        _mode,
+    ),
     Command("hand", "/hand", "ask for the floor by raising a hand, or lower it again", lambda a: MoveHand()),
     Command("hands", "/hands [open|close]", "list the raised hands, or let nobody raise one any more", _hands),
     Command(

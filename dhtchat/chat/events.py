@@ -192,7 +192,7 @@ class RoleChanged(Event, frozen=True, kw_only=True, tag="role"):
 
 
 class Invited(Event, frozen=True, kw_only=True, tag="invited"):
-    """`by` asks `user` into a room; one of the two is oneself."""
+    """`by` asks `user` into a room; one of the two is oneself, but where only those enter who are invited all members see it."""
 
     room: str
     user: str
@@ -210,12 +210,13 @@ class Kicked(Event, frozen=True, kw_only=True, tag="kicked"):
 
 
 class ModeChanged(Event, frozen=True, kw_only=True, tag="mode"):
-    """`+m`: only those speak who were given the floor. `by` None: shown on request or on coming in."""
+    """`+m`: only those speak who were given the floor. `+i`: only those enter who are invited. `by` None: shown on request or on
+    coming in."""
 
     room: str
     user: str | None
     by: str | None
-    mode: Literal["+m", "-m"]
+    mode: Literal["+m", "-m", "+i", "-i"]
 
 
 class HandMoved(Event, frozen=True, kw_only=True, tag="hand"):

@@ -92,10 +92,12 @@ class Invite(Intent, frozen=True):
 
 
 class ChangeMode(Intent, frozen=True):
-    """Let only those speak who were given the floor, or everybody. `moderated` None: show the mode."""
+    """`moderated`: let only those speak who were given the floor, or everybody. `closed`: let only those in who are invited, or
+    everybody. None: leave it; both: show the mode."""
 
     moderated: bool | None = None
     room: str | None = None
+    closed: bool | None = None
 
 
 class MoveHand(Intent, frozen=True):

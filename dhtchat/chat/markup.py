@@ -105,11 +105,16 @@ class Span(msgspec.Struct, frozen=True):
     italic: bool = False
     strike: bool = False
     code: bool = False
+    block: bool = False
+    """Of code: whole lines, which stand apart from the text around them."""
+    quote: bool = False
     link: str | None = None
 
 
 _MARKERS: Final = "*~`"
-_MAY_HAVE_MARKUP: Final = re.compile(rf"[{re.escape(_MARKERS)}]|https?://|mailto:", re.IGNORECASE)
+_MAY_HAVE_MARKUP: Final = re.compile(rf"[{re.escape(_MARKERS)}]|^>|https?://|mailto:", re.IGNORECASE | re.MULTILINE)
+_FENCE: Final = re.compile(r"```[\w+#.-]*[ ]*")
+"""A line above a block of code, with the name of its language or without."""
 _STYLES: Final = {"strong": "bold", "em": "italic", "s": "strike"}
 """The parser's names for what a pair of markers does, and ours."""
 _SCHEME_AT_END: Final = re.compile(r"(?<![a-z0-9.+-])(?:https?|mailto)$", re.IGNORECASE)
@@ -117,14 +122,54 @@ _SCHEME_CHARACTERS_MAX: Final = len("mailto")
 
 
 def parse(text: str) -> list[Span]:
-    """Cut a cleaned text into spans: `**bold**`, `*italic*`, `~~strike~~`, `` `code` `` and addresses.
+    """Cut a cleaned text into spans: `**bold**`, `*italic*`, `~~strike~~`, `` `code` ``, addresses, lines of code between two
+    lines of three backticks (which are left out), and quotes, whose lines begin with `>` (which stays).
 
-    A backslash before a marker keeps it; everything else stays as typed. Only inline rules: a line that starts with
+    A backslash before a marker keeps it; everything else stays as typed: a line that starts with
     `#` or `1.` is no heading and no list. `_` is a letter, for `snake_case` and `__init__`. `[text](address)` stays as
     typed too, so that nobody hides an address behind a text.
     """
     if len(text) > TEXT_BYTES_MAX or not _MAY_HAVE_MARKUP.search(text):
         return [Span(text)] if text else []
+    spans: list[Span] = []
+    for look, part in _blocks(text):
+        spans += [Span(part, code=True, block=True)] if look == "code" else _inline(part, quote=look == "quote")
+    # With its marker gone, a mark behind it would come to sit on the character before, beside the four it may have.
+    if not spans or any(unicodedata.category(span.text[0]).startswith(("M", "Cf")) for span in spans):
+        return [Span(text)]
+    return spans
+
+
+def _blocks(text: str) -> list[tuple[str, str]]:
+    """The text in pieces of whole lines, each `text`, `quote` or `code`, none empty. Three backticks without a second line of
+    them are themselves."""
+    lines = text.split("\n")
+    ends: dict[int, int] = {}
+    """Of the lines above blocks of code, the lines below them."""
+    opened = None
+    for number, line in enumerate(lines):
+        if opened is None and _FENCE.fullmatch(line):
+            opened = number
+        elif opened is not None and line.rstrip() == "```":
+            ends[opened], opened = number, None
+    looks: list[tuple[str, list[str]]] = []
+    number = 0
+    while number < len(lines):
+        if end := ends.get(number):
+            looks.append(("code", lines[number + 1 : end]))
+            number = end + 1
+            continue
+        look = "quote" if lines[number].startswith(">") else "text"
+        if not looks or looks[-1][0] != look:
+            looks.append((look, []))
+        looks[-1][1].append(lines[number])
+        number += 1
+    pieces = [(look, "".join(f"{line}\n" for line in part)) for look, part in looks]
+    pieces[-1] = pieces[-1][0], pieces[-1][1].removesuffix("\n")
+    return [(look, piece) for look, piece in pieces if piece]
+
+
+def _inline(text: str, *, quote: bool) -> list[Span]:
     # The parser makes spaces of the newlines inside code. A vertical tab is as much white space to it and stays; a
     # cleaned text has none.
     tokens = _markdown().inline.parse(text.replace("\n", "\v"), _markdown(), {}, [])
@@ -141,10 +186,7 @@ def parse(text: str) -> list[Span]:
         elif token.content:
             styles = {style: pairs > 0 for style, pairs in depth.items()}
             content = token.content.replace("\v", "\n")
-            spans.append(Span(content, **styles, code=token.type == "code_inline", link=link))
-    # With its marker gone, a mark behind it would come to sit on the character before, beside the four it may have.
-    if any(unicodedata.category(span.text[0]).startswith(("M", "Cf")) for span in spans):
-        return [Span(text)]
+            spans.append(Span(content, **styles, code=token.type == "code_inline", quote=quote, link=link))
     return spans
 
 

@@ -12,6 +12,7 @@ from dhtchat.records.envelope import Signed
 from dhtchat.records.membership import Membership
 from dhtchat.records.message import Content, Edit, Hand, React, Say, SetTopic, Statement
 from dhtchat.records.room import RoomGenesis, room_id_of
+from dhtchat.records.ruling import RulingId
 
 
 class MemberChange(NamedTuple):
@@ -32,13 +33,17 @@ class _Hand(NamedTuple):
 
 
 class Room:
-    """State of a room that this device is in. Who is banned is not in it, whatever their records say."""
+    """State of a room that this device is in. Whom it does not let in is not in it, whatever their records say."""
 
     def __init__(self, genesis: Signed[RoomGenesis]) -> None:
         self.genesis = genesis
         self.id: RoomId = room_id_of(genesis)
         self.name = genesis.body.name
         self.graph = RoomGraph(PeerId(genesis.key))
+        self.door: RulingId | None = None
+        """What closed it, as the DHT says. Until that is here we do not know what was ruled, and whom we may tell anything."""
+        self.mates: frozenset[PeerId] = frozenset()
+        """Who can tell us until then."""
         self.said_topic = ""
         """By a message, of which none counts once there are rulings."""
         self._said_topic_by: str | None = None
@@ -78,13 +83,33 @@ class Room:
     def owner(self) -> PeerId:
         return self.graph.now.owner
 
+    @property
+    def is_arriving(self) -> bool:
+        """Whether it is closed and we have not heard yet by what."""
+        return self.door is not None and self.door not in self.graph
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether only those may know who is in it whom it lets in."""
+        return self.graph.now.closed or self.is_arriving
+
+    def lets_in(self, peer: PeerId) -> bool:
+        """Whether somebody may hear anything of it, and be heard."""
+        return peer in self.mates if self.is_arriving else self.graph.now.lets_in(peer)
+
+    def insiders(self) -> list[PeerId]:
+        """Who may be in it, while it is closed; sorted."""
+        return sorted(self.mates if self.is_arriving else self.graph.now.insiders())
+
     def people(self) -> dict[PeerId, str]:
-        now = self.graph.now
-        return {peer: name for peer, name in self._members.people().items() if not now.is_banned(peer)}
+        return {peer: name for peer, name in self._members.people().items() if self.lets_in(peer)}
 
     def devices(self) -> set[PeerDevice]:
-        banned = self.graph.now.is_banned
-        return {entry.who for entry in self._members if not banned(entry.who.peer)}
+        return {entry.who for entry in self._members if self.lets_in(entry.who.peer)}
+
+    def present(self) -> list[PeerId]:
+        """Everybody whose membership we know, let in or not."""
+        return list(self._members.people())
 
     def expel(self, peer: PeerId, now_s: float) -> None:
         """Somebody was thrown out: what they said of being here until now does not count any more."""
@@ -97,7 +122,7 @@ class Room:
         return self._members.version
 
     def is_member(self, peer: PeerId) -> bool:
-        return not self.graph.now.is_banned(peer) and any(entry.who.peer == peer for entry in self._members)
+        return self.lets_in(peer) and any(entry.who.peer == peer for entry in self._members)
 
     def rulers(self) -> list[PeerId]:
         """Those who are here and can rule."""
@@ -134,7 +159,7 @@ class Room:
             for peer, hand in self._hands.items()
             if hand.up
             and not now.may(peer, Right.SPEAK)
-            and not now.is_banned(peer)
+            and now.lets_in(peer)
             and not graph.closed_since(hand.heads)
             and not graph.has_floor_since(peer, hand.heads)
         ]

@@ -38,6 +38,7 @@ from dhtchat.records.ruling import (
     Removal,
     RuleTopic,
     RulingId,
+    SetDoor,
     SetHands,
     SetMode,
 )
@@ -92,6 +93,8 @@ class Standing(NamedTuple):
     """The ruling that threw them out, until they are given the floor or let in again."""
     last: int = NO_RULING
     """The ruling that spoke of them last."""
+    invited: bool = False
+    """Whether they are let in where only those are who are invited. Moderators are, and stay so when they are none any more."""
 
 
 class RoomState(NamedTuple):
@@ -109,6 +112,9 @@ class RoomState(NamedTuple):
     topic: str | None = None
     """None: no ruling has set one."""
     topic_by: int = NO_RULING
+    closed: bool = False
+    """Whether only those are let in who are invited."""
+    door_by: int = NO_RULING
     effective: int = 0
     """A bit for each ruling that counts."""
 
@@ -129,13 +135,29 @@ class RoomState(NamedTuple):
         standing = self.people.get(peer)
         return standing is not None and standing.banned
 
+    def lets_in(self, peer: PeerId) -> bool:
+        """Whether somebody may be here at all: read, and say anything."""
+        if self.rank(peer) != NOBODY:
+            return True
+        standing = self.people.get(peer)
+        if standing is None:
+            return not self.closed
+        return not standing.banned and (standing.invited or not self.closed)
+
+    def insiders(self) -> list[PeerId]:
+        """Everybody whom a closed room lets in."""
+        return [
+            self.owner,
+            *(peer for peer, standing in self.people.items() if standing.invited and not standing.banned),
+        ]
+
     def may(self, peer: PeerId, right: Right) -> bool:
         """Whether somebody has a right here, if they said so now."""
         if self.rank(peer) != NOBODY:
             return True
-        standing = self.people.get(peer)
-        if standing is not None and standing.banned:
+        if not self.lets_in(peer):
             return False
+        standing = self.people.get(peer)
         match right:
             case Right.SPEAK:
                 voice = Voice.UNSET if standing is None else standing.voice
@@ -154,7 +176,7 @@ class RoomState(NamedTuple):
                 peer = PeerId(person)
                 if given in ("op", "owner"):
                     return rank == OWNER and peer != issuer and not self.is_banned(peer)
-                if given == "voice":
+                if given in ("voice", "invite"):
                     return self.rank(peer) == NOBODY and not self.is_banned(peer)
                 return peer not in (issuer, self.owner)
             case Removal(person=person, taken=taken):
@@ -212,7 +234,7 @@ class _Node:
             and before.rank(PeerId(self.act.person)) == MODERATOR
         )
         """Whether a moderator takes another one's place away."""
-        said = self.act.said if isinstance(self.act, Removal | SetMode) else []
+        said = self.act.said if isinstance(self.act, Removal | SetMode | SetDoor) else []
         self.said = {each.device: each.counter for each in said}
 
     @property
@@ -251,6 +273,8 @@ class RoomGraph:
         """A bit for each removal of that person."""
         self._moderating = 0
         """A bit for each ruling that lets only some speak."""
+        self._shutting = 0
+        """A bit for each ruling that lets only some in."""
         self._closing = 0
         """A bit for each ruling that closes the queue of hands."""
 
@@ -281,6 +305,8 @@ class RoomGraph:
         if not before.permits(ruling.issuer, ruling.body.act) or not self.has_room_for(ruling.issuer):
             return False
         node = _Node(ruling, len(self._nodes), parents, before)
+        if isinstance(node.act, SetDoor) and before.closed and not node.said:
+            node.said = self._nodes[before.door_by].said  # said again: as the first time
         self._corrected.clear()
         self._nodes.append(node)
         self._rulings.append(ruling)
@@ -294,6 +320,8 @@ class RoomGraph:
                 self._about[PeerId(person)] = self._about.get(PeerId(person), 0) | node.bit
             case SetMode(moderated=True):
                 self._moderating |= node.bit
+            case SetDoor(closed=True):
+                self._shutting |= node.bit
             case SetHands(open=False):
                 self._closing |= node.bit
         return True
@@ -316,10 +344,10 @@ class RoomGraph:
                 if not waiting:
                     del self._waiting[parent]
 
-    def has_room_for(self, issuer: PeerId) -> bool:
-        """Whether one more ruling of theirs is kept."""
-        few = issuer == self._genesis.owner or self._by[issuer] < RULINGS_PER_ISSUER_MAX
-        return few and len(self._nodes) < RULINGS_PER_ROOM_MAX
+    def has_room_for(self, issuer: PeerId, count: int = 1) -> bool:
+        """Whether so many more rulings of theirs are kept."""
+        few = issuer == self._genesis.owner or self._by[issuer] + count <= RULINGS_PER_ISSUER_MAX
+        return few and len(self._nodes) + count <= RULINGS_PER_ROOM_MAX
 
     # --- asking ---
 
@@ -360,6 +388,20 @@ class RoomGraph:
         held = self._closed(self._known_of(heads))
         return [ruling for ruling, node in zip(self._rulings, self._nodes, strict=True) if not held & node.bit]
 
+    def leading_to(self, number: int, heads: Iterable[bytes]) -> list[OpenRuling]:
+        """The same, but of one ruling and what that follows only."""
+        node = self._nodes[number]
+        return [ruling for ruling in self.after(heads) if (node.ancestors | node.bit) >> self._numbers[ruling.id] & 1]
+
+    def basis_of(self, number: int) -> list[OpenRuling]:
+        """Those that made the author of a ruling what they were, from the beginning on, and it: what proves that they had the
+        right to it."""
+        found: list[OpenRuling] = []
+        while number != _GENESIS:
+            found.insert(0, self._rulings[number])
+            number = self._nodes[number].basis
+        return found
+
     def lacks(self, heads: Iterable[bytes]) -> bool:
         return any(head not in self._numbers for head in heads)
 
@@ -377,7 +419,7 @@ class RoomGraph:
         named = frozenset(self._numbers[RulingId(head)] for head in heads)
         if not there.may(author, right) or not self._counting(named).may(author, right):
             return Verdict.VOID
-        taking = self._about.get(author, 0)
+        taking = self._about.get(author, 0) | self._shutting
         if right is Right.SPEAK:
             taking |= self._moderating
         elif right is Right.RAISE_HAND:
@@ -497,6 +539,7 @@ class _Evaluation:
         self._owner, self._owner_by = base.owner, base.owner_by
         self._moderated, self._mode_by, self._hands_open = base.moderated, base.mode_by, base.hands_open
         self._hands_by = base.hands_by
+        self._closed, self._door_by = base.closed, base.door_by
         self._topic, self._topic_by = base.topic, base.topic_by
         self._effective = base.effective
 
@@ -511,6 +554,8 @@ class _Evaluation:
                 self._moderated, self._mode_by = moderated, node.number
             case RuleTopic(text=text):
                 self._topic, self._topic_by = text, node.number
+            case SetDoor(closed=closed):
+                self._closed, self._door_by = closed, node.number
             case SetHands(open=is_open):
                 self._hands_open, self._hands_by = is_open, node.number
 
@@ -519,15 +564,18 @@ class _Evaluation:
         old = self._people.get(peer, Standing(name))
         match given:
             case "op":
-                self._people[peer] = Standing(name, moderator=number, last=number)
+                self._people[peer] = Standing(name, moderator=number, last=number, invited=True)
             case "voice":
                 self._people[peer] = old._replace(name=name, voice=Voice.GIVEN, kicked=NO_RULING, last=number)
             case "unban":
                 voice = Voice.UNSET if old.voice is Voice.TAKEN else old.voice
                 self._people[peer] = old._replace(name=name, banned=False, kicked=NO_RULING, voice=voice, last=number)
+            case "invite":
+                floor = old.voice if old.kicked == NO_RULING else Voice.UNSET
+                self._people[peer] = old._replace(name=name, kicked=NO_RULING, voice=floor, last=number, invited=True)
             case "owner":
                 self._people.pop(peer, None)
-                self._people[node.issuer] = Standing(node.by, moderator=number, last=number)
+                self._people[node.issuer] = Standing(node.by, moderator=number, last=number, invited=True)
                 self._owner, self._owner_by = peer, number
 
     def _remove(self, peer: PeerId, name: str, taken: str, number: int) -> None:
@@ -537,10 +585,10 @@ class _Evaluation:
                 self._people[peer] = old._replace(moderator=NO_RULING)
             case "devoice":
                 self._people[peer] = old._replace(voice=Voice.TAKEN)
-            case "kick":
-                self._people[peer] = old._replace(moderator=NO_RULING, voice=Voice.TAKEN, kicked=number)
-            case "ban":
-                self._people[peer] = old._replace(moderator=NO_RULING, voice=Voice.TAKEN, kicked=number, banned=True)
+            case "kick" | "ban":
+                banned = old.banned or taken == "ban"
+                out = old._replace(moderator=NO_RULING, voice=Voice.TAKEN, kicked=number, banned=banned, invited=False)
+                self._people[peer] = out
 
     def result(self) -> RoomState:
         return RoomState(
@@ -551,6 +599,8 @@ class _Evaluation:
             mode_by=self._mode_by,
             hands_open=self._hands_open,
             hands_by=self._hands_by,
+            closed=self._closed,
+            door_by=self._door_by,
             topic=self._topic,
             topic_by=self._topic_by,
             effective=self._effective,

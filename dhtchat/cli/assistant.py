@@ -171,7 +171,8 @@ class Assistant:
                     )
                 return
             question = "How do you want to go on?"
-            if self._choose(question, "I have the address of a node, or look again", "begin a network here") == 2:
+            begin = "begin a network here: I am the first, others come to me"
+            if self._choose(question, "I have the address of a node, or look again", begin) == 2:
                 if self._begin_here():
                     return
                 continue

@@ -94,7 +94,10 @@ def run_demo(peers: int, *, parent: Path | None, show_times: bool, quiet: bool) 
         took_s = time.monotonic() - started_s
         story.told(f"\nAll {story.checked} checks passed in {took_s:.0f} s; nothing is left running.")
         program = _own_command()
-        story.told("Your turn. Type this in two terminals, answer what it asks, and talk with yourself:")
+        story.told(
+            "Your turn. Type this in two terminals, answer what it asks, and talk with yourself: in the first one you"
+        )
+        story.told("begin a network (2), which the second one finds by itself; in each an account of its own.")
         story.told(f"    {program}")
         return 0
 

@@ -78,6 +78,14 @@ _VIA: Final = {
 ROLES: Final = {"owner": "the owner", "moderator": "a moderator", "speaker": "a speaker", "listener": "a listener"}
 
 
+MODES: Final = {
+    "+m": "only those who have the floor speak",
+    "-m": "everybody speaks",
+    "+i": "only those enter who are invited",
+    "-i": "everybody may enter",
+}
+
+
 class Renderer:
     """Makes the lines for one reader, who is `user`, on one terminal."""
 
@@ -239,6 +247,7 @@ class Renderer:
             ITALIC if span.italic else "",
             STRIKE if span.strike else "",
             CODE if span.code else "",
+            DIM if span.quote else "",
             UNDERLINE if span.link else "",
         )
         return self._terminal.linked(styled, span.link) if span.link else styled
@@ -304,7 +313,7 @@ class Renderer:
         return self._system(f"{by} {what} {_line(event.room)}{why}")
 
     def _mode(self, event: ModeChanged) -> str:
-        what = "only those who have the floor speak" if event.mode == "+m" else "everybody speaks"
+        what = MODES[event.mode]
         who = f"{self._person(event.by)} set " if event.by else ""
         return self._system(f"{who}{_line(event.room)} {event.mode}: {what}")
 

@@ -515,6 +515,10 @@ class DhtNode:
         """A fresh version of a kept record, for telling neighbours directly; None when the slot is empty."""
         return self._publisher.make(slot, gone=gone)
 
+    def sign_once(self, make: MakeRecord, *, gone: bool = False) -> SoftRecord:
+        """A record that goes to neighbours only."""
+        return self._publisher.sign_once(make, gone=gone)
+
     async def drop_all(self, timeout_s: float) -> None:
         """The same for all, at once, before leaving."""
         await self._publisher.drop_all(timeout_s)

@@ -46,6 +46,11 @@ class Publisher:
         announcement = self._announcer.get(slot)
         return None if announcement is None else self._make(announcement, gone=gone)
 
+    def sign_once(self, make: MakeRecord, *, gone: bool = False) -> SoftRecord:
+        """A record that is told to neighbours and not published, numbered among those that are."""
+        wall_s = self._runtime.clock.wall()
+        return make(self._announcer.next_sequence(wall_s), int(wall_s), gone)
+
     def hurry(self) -> None:
         """The network is there again."""
         self._announcer.hurry(self._now_s())
@@ -130,8 +135,7 @@ class Publisher:
         return tuple(o.contact for o in outcomes if o.holds and not self._replicas.is_us(o.contact))
 
     def _make(self, announcement: Announcement, *, gone: bool = False) -> SoftRecord:
-        wall_s = self._runtime.clock.wall()
-        return announcement.make(self._announcer.next_sequence(wall_s), int(wall_s), gone)
+        return self.sign_once(announcement.make, gone=gone)
 
     def _now_s(self) -> float:
         return self._runtime.clock.monotonic()

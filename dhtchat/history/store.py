@@ -549,6 +549,16 @@ class HistoryStore:
         )
         return rows[::-1]
 
+    def invitations(self, count: int) -> list[StoredStatement]:
+        """The last `count` times that somebody asked us into a room, the oldest first."""
+        rows = list(
+            self._rows(
+                "WHERE own=0 AND shown=1 AND hidden=0 AND raw!=x'' AND kind='invite' ORDER BY received_at_ms DESC, id LIMIT ?",
+                (count,),
+            )
+        )
+        return rows[::-1]
+
     def last_hands(self, conversation: bytes, count: int) -> list[StoredStatement]:
         """The last `count` times that somebody raised or lowered a hand, in causal order."""
         rows = list(

@@ -6,6 +6,7 @@ from dhtchat.errors import MalformedRecord
 from dhtchat.ids import RecordKey
 from dhtchat.limits import RECORD_BYTES_MAX, RECORDS_OPENED_CACHED_MAX
 from dhtchat.records.account import Account
+from dhtchat.records.door import ClosedDoor
 from dhtchat.records.envelope import Signed, open_signed, peek_envelope
 from dhtchat.records.listing import RoomListing, UserListing
 from dhtchat.records.mail import Mail, Mailbox, MailReceipt
@@ -20,6 +21,7 @@ SoftRecord = (
     | Signed[Membership]
     | Signed[UserListing]
     | Signed[RoomListing]
+    | Signed[ClosedDoor]
     | Signed[Mail]
     | Signed[Mailbox]
     | Signed[MailReceipt]
@@ -30,7 +32,7 @@ Record = DurableRecord | SoftRecord
 DURABLE_KINDS = (Account, RoomGenesis)
 MAIL_KINDS = (Mail, Mailbox, MailReceipt)
 """Soft kinds that make up a mailbox and live for days."""
-SOFT_KINDS = (Presence, Membership, UserListing, RoomListing, *MAIL_KINDS)
+SOFT_KINDS = (Presence, Membership, UserListing, RoomListing, ClosedDoor, *MAIL_KINDS)
 TREE_KINDS = (Membership, UserListing, RoomListing)
 """Soft kinds of which the entries lie in trees, not in one set."""
 _BY_NAME = {kind.KIND: kind for kind in (*DURABLE_KINDS, *SOFT_KINDS)}

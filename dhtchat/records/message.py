@@ -24,6 +24,7 @@ from dhtchat.limits import (
     DELETED_PLACES_MAX,
     EMOJI_BYTES_MAX,
     EMOJI_CHARACTERS_MAX,
+    MATES_MAX,
     NAME_CHARACTERS_MAX,
     PARENTS_MAX,
     READ_IDS_MAX,
@@ -129,9 +130,11 @@ class Hand(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
 
 
 class Invite(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="invite"):
-    """In private: asks the recipient into a room, `room` with its `#`. No right: who may enter is for the room."""
+    """In private: asks the recipient into a room, `room` with its `#`. No right: who may enter is for the room. `mates`: members
+    who can let them in where the DHT names none."""
 
     room: Annotated[str, Meta(max_length=1 + ROOM_NAME_CHARACTERS_MAX)]
+    mates: Annotated[list[Key], Meta(max_length=MATES_MAX)] = []
 
     def __post_init__(self) -> None:
         if not is_folded_room(self.room):

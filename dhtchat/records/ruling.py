@@ -36,7 +36,7 @@ Heads = Annotated[
     Meta(max_length=RULING_HEADS_MAX),
 ]
 Name = Annotated[str, Meta(max_length=NAME_CHARACTERS_MAX)]
-Given = Literal["op", "voice", "unban", "owner"]
+Given = Literal["op", "voice", "unban", "owner", "invite"]
 Taken = Literal["deop", "devoice", "kick", "ban"]
 
 
@@ -48,8 +48,8 @@ class Said(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
 
 
 class Grant(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="grant"):
-    """Gives a person something: `op` makes them a moderator, `voice` a speaker, `unban` lets them in again, and `owner` hands
-    the room over to them."""
+    """Gives a person something: `op` makes them a moderator, `voice` a speaker, `unban` lets them in again, `owner` hands
+    the room over to them, and `invite` lets them into a room that is closed."""
 
     person: Key
     name: Name
@@ -81,6 +81,13 @@ class SetMode(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     said: Annotated[list[Said], Meta(max_length=SAID_PER_MODE_MAX)] = []
 
 
+class SetDoor(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="door"):
+    """Whether only those are let in who are invited (`+i`). `said`: as in `Removal`, of those who are outside by it."""
+
+    closed: bool
+    said: Annotated[list[Said], Meta(max_length=SAID_PER_MODE_MAX)] = []
+
+
 class RuleTopic(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="topic"):
     """The topic of a room that has rulings; before the first one a message sets it (`records/message.py`)."""
 
@@ -97,7 +104,7 @@ class SetHands(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     open: bool
 
 
-Act = Grant | Removal | SetMode | RuleTopic | SetHands
+Act = Grant | Removal | SetMode | RuleTopic | SetHands | SetDoor
 
 
 def _check_name(name: str) -> None:

@@ -16,6 +16,10 @@ MARKS: Final = {"queued": "…", "sent": "→", "stored": "▣", "delivered": "�
 """What became of one's own line."""
 
 
+_INDENTED: Final = re.compile(r"^(?=.)", re.MULTILINE)
+"""Where lines begin. A block of code stands two cells further in, so that it can be told without colours as well."""
+
+
 def name_cells(width: int) -> int:
     """How wide the column of names is."""
     return 12 if width >= 60 else 8
@@ -40,13 +44,13 @@ def body(line: Line, palette: Palette, *, with_links: bool = True) -> Text:
         for span in parse(clean(line.text)):
             style = Style(
                 bold=span.bold or line.mentioned or None,
-                italic=span.italic or line.action or None,
+                italic=span.italic or span.quote or line.action or None,
                 strike=span.strike or None,
-                color=palette.accent if span.code or span.link else None,
+                color=palette.accent if span.code or span.link else palette.faint if span.quote else None,
                 underline=bool(span.link) or None,
                 link=span.link if with_links else None,
             )
-            text.append(span.text, style)
+            text.append(_INDENTED.sub("  ", span.text) if span.block else span.text, style)
     if line.edited and not line.deleted:
         text.append(" (edited)", Style(color=palette.faint))
     for emoji, users in line.reactions.items():

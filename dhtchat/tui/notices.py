@@ -20,6 +20,14 @@ def notice_lines(event: events.Event, user: str, timezone: tzinfo | None = None)
 _HINTED: Final = (events.ErrorShown, events.Warned, events.Users, events.Rooms, events.Found, events.History)
 
 
+_MODES: Final = {
+    "+m": "only those who have the floor speak",
+    "-m": "everybody speaks",
+    "+i": "only those enter who are invited",
+    "-i": "everybody may enter",
+}
+
+
 def _lines(event: events.Event, user: str, timezone: tzinfo | None) -> list[str]:
     match event:
         case events.Joined():
@@ -37,8 +45,7 @@ def _lines(event: events.Event, user: str, timezone: tzinfo | None) -> list[str]
             verb, why = "banned" if event.banned else "threw out", f": {event.reason}" if event.reason else ""
             return [f"{_who(event.by or 'somebody', user)} {verb} {_who(event.user, user)}{why}"]
         case events.ModeChanged():
-            what = "only those who have the floor speak" if event.mode == "+m" else "everybody speaks"
-            return [f"{event.room} is {event.mode}: {what}"]
+            return [f"{event.room} is {event.mode}: {_MODES[event.mode]}"]
         case events.HandMoved():
             return [f"{_who(event.user, user)} {'raised a hand' if event.up else 'lowered the hand'}"]
         case events.Hands(hands=hands):

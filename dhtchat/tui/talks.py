@@ -139,6 +139,8 @@ class Talks:
         self.target = ""
         """Where the peer takes what is typed to go. The talk without a name has none of its own and changes nothing in that."""
         self.online: dict[str, bool] = {}
+        self.away_people: set[str] = set()
+        """Online, but not at the keyboard."""
         self.listed_people: set[str] = set()
         self.listed_rooms: set[str] = set()
         """Named in an answer to some question: worth completing."""
@@ -217,6 +219,10 @@ class Talks:
                 talk.members_version += 1
             case events.PresenceChanged(user=user, online=online):
                 self.online[user] = online
+                if online and event.away is not None:
+                    self.away_people.add(user)
+                else:
+                    self.away_people.discard(user)
                 for talk in self.by_name.values():
                     talk.members_version += user in talk.members
                 self._say(event, [user] if user in self.by_name else [])
@@ -265,7 +271,9 @@ class Talks:
         if not talk.name or talk.is_room:
             return f"{talk.name or 'dhtchat'}{f' — {talk.topic}' if talk.topic else ''}"
         known = self.online.get(talk.name)
-        return talk.name if known is None else f"{talk.name} — {'online' if known else 'offline'}"
+        if known is None:
+            return talk.name
+        return f"{talk.name} — {'away' if talk.name in self.away_people else 'online' if known else 'offline'}"
 
     def people(self) -> list[str]:
         """Whose names are worth completing, who spoke here last first; not oneself."""

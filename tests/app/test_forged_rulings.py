@@ -4,13 +4,24 @@ from pathlib import Path
 
 import pytest
 
-from dhtchat.chat.events import Kicked, MessageArrived, ModeChanged, RoleChanged, TopicChanged
+from dhtchat.chat.events import (
+    HandMoved,
+    Invited,
+    Joined,
+    Kicked,
+    MessageArrived,
+    ModeChanged,
+    RoleChanged,
+    TopicChanged,
+)
 from dhtchat.ids import MessageId, RoomId
-from dhtchat.peer.messages import Announce, DeviceCounter, Have, Lines, Rulings
-from dhtchat.records.message import Hand, SetTopic
-from dhtchat.records.ruling import Act, Grant, Removal, RuleTopic, Ruling, SetHands, SetMode
+from dhtchat.peer.messages import Announce, DeviceCounter, Have, Lines, Rulings, Tell
+from dhtchat.records.kinds import open_record
+from dhtchat.records.membership import Membership, membership_key
+from dhtchat.records.message import Hand, SetTopic, open_statement
+from dhtchat.records.ruling import Act, Grant, Removal, RuleTopic, Ruling, SetDoor, SetHands, SetMode, peek_ruling_id
 from tests.app.town import Person, Town, until
-from tests.app.villain import Villain, villain_in
+from tests.app.villain import NETWORK, Villain, villain_in
 
 ROOM = "#stage"
 
@@ -98,6 +109,125 @@ async def test_a_listener_is_heard_with_no_heads(tmp_path: Path, seed: int) -> N
         await _shown_to_nobody(mallory, texts)
         for person in town.people:
             assert not person.seen(TopicChanged, topic="mine")
+
+
+async def _heard_of_room(villain: Villain, room: RoomId, since: int) -> list[object]:
+    """All that was said to it of a room after that many messages; of rulings those only that it did not have."""
+    found: list[object] = []
+    for _, message in villain.heard[since:]:
+        match message:
+            case Tell(statement=raw) if villain_reads(raw) == room:
+                found.append(message)
+            case Have(conversation=conversation) | Lines(conversation=conversation) if conversation == room:
+                found.append(message)
+            case Rulings(room=about) if about == room:
+                found.append(message)
+            case Announce(records=records):
+                opened = [open_record(raw, NETWORK) for raw in records]
+                found += [
+                    record for record in opened if isinstance(record.body, Membership) and record.body.room == room
+                ]
+    return found
+
+
+def villain_reads(raw: bytes) -> bytes:
+    return open_statement(raw, NETWORK).conversation
+
+
+async def test_an_outsider_is_heard_and_told_nothing(tmp_path: Path, seed: int) -> None:
+    """Issue 6, must show 4, `+i`: whatever it says of being in, with old heads, new ones and none, as talk, as a page of history,
+    as a topic, a hand or a ruling: nobody shows it, nobody gives it anything, and it is in no list."""
+    async with Town(tmp_path, seed) as town, villain_in(town, "mallory") as mallory:
+        alice, bob = await town.newcomers("alice", "bob")
+        await town.gather_in(ROOM, alice, bob)
+        room = await mallory.enter(ROOM, alice, bob)
+        await alice.say("/op bob")
+        await bob.expect(RoleChanged, user="bob", role="moderator")
+        old = _heads(alice)
+        before = mallory.statement("well behaved", room=room, heads=old)
+        for person in (alice, bob):
+            await mallory.tell(person, before)
+            await person.expect(MessageArrived, text="well behaved", sender="mallory")
+            await mallory.say_to(person, Announce([mallory.membership(room, gone=True).raw]))
+            await until(lambda person=person: not person.room(ROOM).is_member(mallory.peer), "she has not left")
+        await alice.say("/mode +i")
+        await bob.expect(ModeChanged, mode="+i")
+        for person in (alice, bob):
+            await mallory.fence(person)
+        since = len(mallory.heard)
+        await mallory.store_everywhere(mallory.membership(room), membership_key(room))
+        for person in (alice, bob):
+            await mallory.say_to(person, Announce([mallory.membership(room).raw]))
+        texts = await _attempts(mallory, room, old, _heads(alice), [], [b"?" * 16])
+        for act in (Grant(mallory.peer, "mallory", "invite"), SetDoor(False), SetDoor(True), RuleTopic("mine")):
+            for heads in (old, _heads(alice), []):
+                forged = mallory.sign(Ruling(room, "mallory", heads, 0, act))
+                for person in (alice, bob):
+                    await mallory.say_to(person, Rulings(room, [forged.digest[:16]], [forged.raw], True))
+        for content in (SetTopic("mine"), Hand(True)):
+            for heads in (old, _heads(alice), []):
+                for person in (alice, bob):
+                    await mallory.tell(person, mallory.statement(content, room=room, heads=heads))
+        for person in (alice, bob):
+            await mallory.say_to(person, Have(room, [], True), Rulings(room, [], [], True))
+            await mallory.fence(person)
+        await alice.say("between us")
+        await bob.expect(MessageArrived, text="between us")
+        for person in (alice, bob):
+            await mallory.fence(person)
+            assert set(await person.members(ROOM)) == {"alice", "bob"}
+            assert not person.seen(TopicChanged, topic="mine")
+            assert not person.seen(HandMoved)
+        assert await _heard_of_room(mallory, room, since) == []
+        late = await town.newcomer("late")
+        await alice.say("/invite late")
+        await late.expect(Invited, room=ROOM, by="alice")
+        await late.say(f"/join {ROOM}")
+        await late.expect(MessageArrived, text="between us", delayed=True)
+        for person in town.people:
+            lines = {line.text for line in await person.history(ROOM)}
+            assert lines == {"well behaved", "between us"}, person.name
+            assert not set(texts) & set(person.texts()), person.name
+
+
+async def test_who_was_thrown_out_of_a_closed_room_is_told_nothing_more(tmp_path: Path, seed: int) -> None:
+    """Issue 6, must show 4: nothing of what is said afterwards, nor who comes in; what it says is shown to nobody."""
+    async with Town(tmp_path, seed) as town, villain_in(town, "mallory") as mallory:
+        alice, bob = await town.newcomers("alice", "bob")
+        await town.gather_in(ROOM, alice, bob)
+        room = await mallory.enter(ROOM, alice, bob)
+        await alice.say("/mode +i")
+        await bob.expect(ModeChanged, mode="+i")
+        for person in (alice, bob):
+            inside = mallory.statement("hello", room=room, heads=_heads(alice))
+            await mallory.tell(person, inside)
+            await person.expect(MessageArrived, text="hello", sender="mallory")
+        before = _heads(alice)
+        await alice.say("/kick mallory")
+        await bob.expect(Kicked, user="mallory")
+        for person in (alice, bob):
+            await mallory.fence(person)
+        since = len(mallory.heard)
+        late = await town.newcomer("late")
+        await alice.say("/invite late")
+        await late.say(f"/join {ROOM}")
+        await late.expect(Joined, room=ROOM, user="late")
+        for person in (alice, bob):
+            await mallory.say_to(person, Announce([mallory.membership(room).raw]))
+            await mallory.say_to(person, Have(room, [], True), Rulings(room, [], [], True))
+        texts = await _attempts(mallory, room, before, _heads(alice), [])
+        await alice.say("she does not hear this")
+        for person in town.people:
+            await person.expect(MessageArrived, text="she does not hear this")
+            await mallory.fence(person)
+        kick = alice.room(ROOM).graph.leading_to(alice.room(ROOM).graph.now.people[mallory.peer].kicked, [])
+        for message in await _heard_of_room(mallory, room, since):
+            assert isinstance(message, Rulings), message
+            assert message.heads == []
+            assert {peek_ruling_id(raw) for raw in message.rulings} <= {ruling.id for ruling in kick}
+        for person in town.people:
+            assert not set(texts) & {line.text for line in await person.history(ROOM)}, person.name
+            assert not set(texts) & set(person.texts()), person.name
 
 
 async def test_a_forged_ruling_changes_nothing(tmp_path: Path, seed: int) -> None:

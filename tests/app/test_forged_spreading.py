@@ -70,6 +70,22 @@ async def test_what_a_neighbour_pushes_is_judged_like_anything_else(tmp_path: Pa
         assert not mallory.heard_of(Announced)
 
 
+async def test_in_a_room_that_closes_all_are_linked_again(tmp_path: Path, seed: int) -> None:
+    """No replica may know who is in it, so there is nobody to choose neighbours from."""
+    async with Town(tmp_path, seed) as town:
+        people = await town.newcomers("alice", "bob", "carol")
+        await town.gather_in(ROOM, *people)
+        await until(
+            lambda: all(each.node.inspection.sizes().neighbours == 2 for each in people), "they are no neighbours"
+        )
+        await people[0].say("/mode +i")
+        await until(lambda: not any(each.node.inspection.sizes().neighbours for each in people), "they still are")
+        for author in people:
+            await author.say(f"among us, {author.name}")
+            for reader in people:
+                await reader.expect(MessageArrived, text=f"among us, {author.name}", sender=author.name)
+
+
 async def test_a_neighbour_who_wastes_too_much_is_one_no_longer(tmp_path: Path, seed: int) -> None:
     async with Town(tmp_path, seed) as town, villain_in(town, "mallory") as mallory:
         alice, bob = await town.newcomers("alice", "bob")

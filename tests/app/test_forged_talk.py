@@ -238,8 +238,12 @@ async def test_a_neighbour_announces_nobody_but_itself_and_no_more_than_it_may(t
         alice, bob = await town.newcomers("alice", "bob")
         await town.gather_in(ROOM, alice, bob)
         room = alice.room(ROOM).id
-        genuine = [record.raw for record in alice.node._own_records()]
-        gone = [record.raw for record in alice.node._own_records(gone=True)]
+        slots = ("presence", f"member:{ROOM}")
+        genuine, gone = (
+            [record.raw for slot in slots if (record := alice.node._dht.make(slot, gone=says)) is not None]
+            for says in (False, True)
+        )
+        assert len(genuine) == len(gone) == len(slots)
         as_alice = mallory.presence(name="alice", device=alice.device)
         tampered = bytes(as_alice.raw).replace(mallory.identity.public, alice.identity)
         for lie in (genuine, gone, [tampered], [b"garbage"], [os.urandom(500)], [genuine[0], as_alice.raw]):

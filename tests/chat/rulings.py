@@ -80,6 +80,7 @@ def picture(graph: RoomGraph) -> dict[str, object]:
         "people": {peer: of(standing) for peer, standing in sorted(now.people.items())},
         "mode": (now.moderated, name(now.mode_by)),
         "hands": now.hands_open,
+        "door": (now.closed, name(now.door_by)),
         "topic": (now.topic, name(now.topic_by)),
         "heads": graph.heads,
         "effective": {

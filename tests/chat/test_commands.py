@@ -53,7 +53,7 @@ CONTRACT = """
 /users [prefix] [--all] · /names [#room] · /whois NAME · /topic [text] · /history [N] · /search text · /away [text] · /back ·
 /ignore NAME · /unignore NAME · /mute [TARGET] · /switch TARGET · /status · /help [command] · /quit ·
 /reply ID text · /edit ID text · /delete ID · /react ID emoji ·
-/invite NAME · /kick NAME [why] · /ban NAME [why] · /unban NAME · /op NAME · /deop NAME · /voice NAME · /devoice NAME · /mode [+m|-m] ·
+/invite NAME · /kick NAME [why] · /ban NAME [why] · /unban NAME · /op NAME · /deop NAME · /voice NAME · /devoice NAME · /mode [+m|-m|+i|-i] ·
 /hand · /hands [open|close]
 """
 """contract.md, "Line mode", without what later issues add."""
@@ -136,6 +136,8 @@ OURS = {"/notify [TARGET] [LEVEL]", "/handover NAME"}
         ("/mode", ChangeMode()),
         ("/mode +m", ChangeMode(moderated=True)),
         ("/mode -m", ChangeMode(moderated=False)),
+        ("/mode +i", ChangeMode(closed=True)),
+        ("/mode -i", ChangeMode(closed=False)),
         ("/hand", MoveHand()),
         ("/hands", ShowHands()),
         ("/hands open", ShowHands(open=True)),
@@ -182,8 +184,7 @@ def test_the_table_has_the_commands_of_the_contract() -> None:
         ("/kick", "/kick needs a name", "Usage: /kick NAME [why]"),
         ("/voice bob carol", "/voice does not take 'carol'", "Usage: /voice NAME"),
         ("/unban bob carol", "/unban does not take 'carol'", "Usage: /unban NAME"),
-        ("/mode +x", "'+x' is no mode that a room can have", "Usage: /mode [+m|-m]"),
-        ("/mode +i", "no room is by invitation only yet", "Usage: /mode [+m|-m]"),
+        ("/mode +x", "'+x' is no mode that a room can have", "Usage: /mode [+m|-m|+i|-i]"),
         ("/hand up", "/hand does not take 'up'", "Usage: /hand"),
         ("/hands up", "/hands does not take 'up'", "Usage: /hands [open|close]"),
         ("/help qiut", "there is no command /qiut", "Did you mean /quit? See /help for all of them."),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from dhtchat.chat.room_graph import MODERATOR, NOBODY, Right, RoomGraph, Verdict
 from dhtchat.ids import PeerId
 from dhtchat.limits import RULING_HEADS_MAX, RULINGS_PARKED_MAX, RULINGS_PER_ISSUER_MAX
-from dhtchat.records.ruling import Act, OpenRuling, RuleTopic, RulingId, SetHands, SetMode
+from dhtchat.records.ruling import Act, OpenRuling, RuleTopic, RulingId, Said, SetDoor, SetHands, SetMode, Taken
 from tests.chat.rulings import OWNER, device, grant, merge, person, picture, removal, rule, ruling
 
 MODERATORS = "mnk"
@@ -55,6 +55,10 @@ def test_a_new_room_has_an_owner_and_speakers() -> None:
         ("a", SetMode(moderated=True)),
         ("a", RuleTopic("mine")),
         ("a", SetHands(open=False)),
+        ("a", SetDoor(closed=True)),
+        ("a", SetDoor(closed=False)),
+        ("a", grant("b", "invite")),
+        ("m", grant("o", "invite")),
         ("a", grant("a", "unban")),
         ("m", grant("a", "op")),
         ("m", grant("a", "owner")),
@@ -115,6 +119,84 @@ def test_who_was_kicked_listens_until_given_the_floor() -> None:
     assert graph.now.may(person("a"), Right.RAISE_HAND)
     rule(graph, "m", grant("a", "voice"))
     assert graph.now.role(person("a")) == "speaker"
+
+
+# --- behind a closed door ---------------------------------------------------------------------------------------------
+
+
+def _closed_room() -> RoomGraph:
+    """With three moderators, and somebody who is invited."""
+    graph = _room()
+    rule(graph, "m", grant("a", "invite"))
+    rule(graph, "m", SetDoor(closed=True))
+    return graph
+
+
+def test_a_closed_room_lets_in_who_is_invited_and_who_runs_it() -> None:
+    graph = _closed_room()
+    assert [who for who in EVERYBODY if graph.now.lets_in(person(who))] == ["o", *MODERATORS, "a"]
+    assert set(graph.now.insiders()) == {person(who) for who in "o" + MODERATORS + "a"}
+    assert not any(graph.now.may(person("b"), right) for right in (Right.SPEAK, Right.RAISE_HAND, Right.TAKE_PART))
+    rule(graph, "n", grant("b", "invite"))
+    assert graph.now.role(person("b")) == "speaker"
+    rule(graph, "o", removal("n", "deop"))
+    assert graph.now.lets_in(person("n")), "who was a moderator is still a member"
+    rule(graph, "o", grant("a", "owner"))
+    assert graph.now.lets_in(OWNER)
+    rule(graph, "a", SetDoor(closed=False))
+    assert graph.now.lets_in(person("c"))
+
+
+@pytest.mark.parametrize("taken", ["kick", "ban"])
+def test_throwing_out_takes_the_invitation_away(taken: Taken) -> None:
+    graph = _closed_room()
+    rule(graph, "m", removal("a", taken, said=2))
+    assert not graph.now.lets_in(person("a"))
+    rule(graph, "n", grant("a", "voice"))
+    assert not graph.now.lets_in(person("a")), "the floor is no invitation"
+    if taken == "ban":
+        rule(graph, "n", grant("a", "invite"))  # not permitted: first let them in
+        assert not graph.now.lets_in(person("a"))
+        rule(graph, "n", grant("a", "unban"))
+        assert not graph.now.lets_in(person("a"))
+    rule(graph, "n", grant("a", "invite"))
+    assert graph.now.role(person("a")) == "speaker"
+
+
+def test_outside_a_closed_door_no_heads_help() -> None:
+    """An outsider's lines count as far as the door says that they were heard before, and not a word more; nor do hands, marks and
+    topics. Who closes a closed door once more takes nothing from anybody."""
+    graph = _room()
+    before = graph.heads
+    rule(graph, "m", grant("a", "invite"))
+    rule(graph, "m", SetDoor(closed=True, said=[Said(device("b")[:8], 2)]))
+    for _ in range(2):
+        for heads in ([], before, graph.heads):
+            assert _speaks(graph, "b", 3, heads) is Verdict.VOID
+            assert _speaks(graph, "c", 1, heads, Right.TAKE_PART) is Verdict.VOID
+            assert _speaks(graph, "c", 1, heads, Right.RAISE_HAND) is Verdict.VOID
+            assert _speaks(graph, "a", 9, heads) is Verdict.SHOWN
+        assert _speaks(graph, "b", 2, before) is Verdict.SHOWN
+        rule(graph, "m", SetDoor(closed=True))
+    rule(graph, "m", removal("a", "kick", said=5))
+    assert _speaks(graph, "a", 5, before) is Verdict.SHOWN
+    assert _speaks(graph, "a", 6, before) is Verdict.VOID
+
+
+def test_who_is_out_is_told_of_that_and_of_nothing_later() -> None:
+    """What leads to one ruling, and what proves the right to it."""
+    graph = _closed_room()
+    kick = rule(graph, "m", removal("a", "kick"))
+    rule(graph, "m", grant("b", "invite"))
+    told = graph.leading_to(graph.now.people[person("a")].kicked, [])
+    assert told[-1] == kick
+    late = RoomGraph(OWNER)
+    for each in told:
+        late.offer(each)
+    assert (len(late), late.heads) == (len(graph) - 1, [kick.id])
+    assert [each.body.by for each in graph.basis_of(graph.now.door_by)] == ["ooo", "mmm"]
+    rule(graph, "o", SetDoor(closed=True))
+    assert [each.body.by for each in graph.basis_of(graph.now.door_by)] == ["ooo"]
 
 
 # --- handing over -----------------------------------------------------------------------------------------------------
@@ -402,11 +484,13 @@ def test_at_most_so_many_heads_are_named() -> None:
 # --- the same for everybody -------------------------------------------------------------------------------------------
 
 ACTS: list[Act] = [
-    *(grant(who, given) for who in MODERATORS + OTHERS for given in ("op", "voice", "unban")),  # type: ignore[arg-type]
+    *(grant(who, given) for who in MODERATORS + OTHERS for given in ("op", "voice", "unban", "invite")),  # type: ignore[arg-type]
     *(grant(who, "owner") for who in "ma"),
     *(removal(who, taken, said=2) for who in MODERATORS + OTHERS for taken in ("deop", "devoice", "kick", "ban")),  # type: ignore[arg-type]
     SetMode(moderated=True),
     SetMode(moderated=False),
+    SetDoor(closed=True),
+    SetDoor(closed=False),
     SetHands(open=False),
     RuleTopic("one"),
     RuleTopic("two"),
@@ -490,7 +574,8 @@ def test_who_is_out_stays_out_whatever_they_name(story: list[tuple[int, str, int
     heads = [[], graph.heads, *([each.id] for each in graph.after([]))]
     for who in EVERYBODY:
         standing = now.people.get(person(who))
-        if now.may(person(who), Right.SPEAK) or standing is None or not standing.kicked >= 0:
+        out = not now.lets_in(person(who)) or (standing is not None and standing.kicked >= 0)
+        if now.may(person(who), Right.SPEAK) or not out:
             continue
         for named in heads:
             assert _speaks(graph, who, 9, named) is not Verdict.SHOWN, (who, named)

@@ -302,6 +302,8 @@ def test_operations_say_which_line_is_meant() -> None:
         (ModeChanged(room="#a", user=None, by=None, mode="-m"), "-- #a -m: everybody speaks"),
         (HandMoved(room="#a", user="bob", by="bob", up=True), "-- bob raised a hand in #a"),
         (HandMoved(room="#a", user="carol", by="carol", up=False), "-- You lowered the hand in #a"),
+        (ModeChanged(room="#a", user="bob", by="bob", mode="+i"), "-- bob set #a +i: only those enter who are invited"),
+        (ModeChanged(room="#a", user=None, by=None, mode="-i"), "-- #a -i: everybody may enter"),
         (Hands(room="#a", hands=["bob", "carol"], open=True), "-- 2 hands up in #a:\n   bob\n   carol (you)"),
         (Hands(room="#a", hands=[], open=False), "-- nobody raises a hand in #a; the queue is closed"),
         (Hands(room="#a", hands=[], open=False, by="bob"), "-- bob closed the queue of raised hands in #a"),

@@ -112,6 +112,7 @@ async def test_the_echo_bot_of_the_user_guide(processes: AsyncExitStack, tmp_pat
     script = tmp_path / "echo.py"
     program = marked(GUIDE, "run")["echo.py"]
     assert "connect()" in program
+    assert len([line for line in program.splitlines() if line]) == 10, "issue 7: an echo bot of ten lines"
     script.write_text(
         program.replace("connect()", f"connect(data_dir={str(tmp_path / 'alice')!r}, network='sim')"), encoding="utf-8"
     )

@@ -61,3 +61,28 @@ async def test_somebody_is_asked_into_a_room(world: World) -> None:
     for peer in (alice, bob):
         event = await peer.wait_for_event("invited")
         assert (event["room"], event["user"], event["by"]) == (ROOM, "bob", "alice")
+
+
+async def test_a_closed_room_opens_by_invitation(world: World) -> None:
+    """contract.md: `/mode +i`; an outsider is told what and what now, in two lines; `invited` opens the door."""
+    await world.open_door()
+    alice, bob, carol = await world.join_all("alice", "bob", "carol")
+    await enter_room(ROOM, alice, bob)
+    alice.say("/mode +i")
+    for peer in (alice, bob):
+        event = await peer.wait_for_event("mode", mode="+i")
+        assert (event["room"], event["by"]) == (ROOM, "alice")
+    alice.say("between us")
+    await hears(bob, ["between us"], room=ROOM)
+    assert [room["mode"] for room in (await bob.ask("/rooms", "rooms"))["rooms"]] == ["+i"]
+    alice.say("/invite carol")
+    event = await carol.wait_for_event("invited")
+    assert (event["room"], event["user"], event["by"]) == (ROOM, "carol", "alice")
+    carol.say(f"/join {ROOM}")
+    await hears(carol, ["between us"], room=ROOM)
+    alice.say("/kick carol")
+    await carol.wait_for_event("parted", room=ROOM, user="carol")
+    carol.say(f"/join {ROOM}")
+    refused = await carol.wait_for_event("error", code="not-allowed")
+    assert "invited" in str(refused["message"])
+    assert "alice" in str(refused["hint"])

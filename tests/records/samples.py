@@ -5,6 +5,7 @@ from dhtchat.crypto.password import Kdf
 from dhtchat.ids import DeviceId, PeerId
 from dhtchat.limits import (
     ADDRESSES_PER_DEVICE_MAX,
+    DOOR_PROOF_BYTES_MAX,
     KDF_LANES_MAX,
     KDF_MEMORY_KIB_MAX,
     KDF_PASSES_MAX,
@@ -27,6 +28,7 @@ from dhtchat.parameters import SIM
 from dhtchat.records.account import Account
 from dhtchat.records.claims import NONCE_MAX
 from dhtchat.records.device import Author, DeviceCertificate
+from dhtchat.records.door import ClosedDoor
 from dhtchat.records.envelope import Body, Signed, sign_body
 from dhtchat.records.listing import RoomListing, UserListing
 from dhtchat.records.mail import SEALED_PART_BYTES, TAG_BYTES, Mail, Mailbox, MailReceipt
@@ -34,7 +36,7 @@ from dhtchat.records.membership import Membership
 from dhtchat.records.message import Content, Delete, Edit, Hand, Invite, Message, Place, React, Read, Say
 from dhtchat.records.presence import Address, Presence
 from dhtchat.records.room import RoomGenesis
-from dhtchat.records.ruling import Act, Grant, Removal, RuleTopic, Ruling, Said, SetHands, SetMode
+from dhtchat.records.ruling import Act, Grant, Removal, RuleTopic, Ruling, Said, SetDoor, SetHands, SetMode
 
 NETWORK = SIM.network_id
 NOW_S = 1_800_000_000
@@ -75,6 +77,11 @@ def room_listing(*, sequence: int = 1) -> RoomListing:
     return RoomListing("#lobby", ROOM_ID, "what this is about", 3, sequence, NOW_S, 120, False)
 
 
+def closed_door(*, sequence: int = 1) -> ClosedDoor:
+    proof = [signed(ruling(SetDoor(True))).raw]
+    return ClosedDoor(ROOM_ID, proof, sequence, NOW_S, 120, False)
+
+
 def mail(*, sequence: int = 1, label: bytes = b"l" * 16) -> Mail:
     """What is sealed is made up here as well."""
     return Mail(BOB.public, label, b"x" * SEALED_PART_BYTES, 7, sequence, NOW_S, MAIL_LIFE_S)
@@ -92,7 +99,7 @@ def mail_receipt(
 
 def stored() -> list[Body]:
     """One small body of each kind that the DHT stores."""
-    soft = [presence(), membership(), user_listing(), room_listing(), mail(), mailbox(), mail_receipt()]
+    soft = [presence(), membership(), user_listing(), room_listing(), closed_door(), mail(), mailbox(), mail_receipt()]
     return [account(), genesis(), *soft]
 
 
@@ -129,6 +136,8 @@ ACTS: list[Act] = [
     SetMode(True, [Said(b"d" * 8, 7), Said(b"e" * 8, 1)]),
     RuleTopic("what this is about"),
     SetHands(False),
+    Grant(BOB.public, "bob", "invite"),
+    SetDoor(True, [Said(b"d" * 8, 7)]),
 ]
 """What can be ruled about a room."""
 
@@ -192,6 +201,7 @@ def largest() -> dict[str, Body]:
         Membership(_KEY, _NAME, _KEY, _SEQUENCE, _TIME_S, SOFT_TTL_S_MAX, True),
         UserListing(_NAME, _KEY, True, _SEQUENCE, _TIME_S, SOFT_TTL_S_MAX, True),
         RoomListing(_ROOM, _KEY, _GRIN * 100, 2**31, _SEQUENCE, _TIME_S, SOFT_TTL_S_MAX, True, "m"),
+        ClosedDoor(_KEY, [b"p" * (DOOR_PROOF_BYTES_MAX // 3)] * 3, _SEQUENCE, _TIME_S, SOFT_TTL_S_MAX, True),
         Mail(_KEY, b"l" * 16, b"s" * SEALED_PART_BYTES, NONCE_MAX, _SEQUENCE, _TIME_S, SOFT_TTL_S_MAX),
         Mailbox(_KEY, b"t" * MAIL_WELCOME_MAX * TAG_BYTES, NONCE_MAX, _SEQUENCE, _TIME_S, SOFT_TTL_S_MAX),
         MailReceipt(
@@ -233,5 +243,6 @@ LARGEST_ACTS: list[Act] = [
     Removal(_KEY, _NAME, "devoice", _GRIN * (REASON_BYTES_MAX // 4), [Said(b"d" * 8, 2**62)] * SAID_PER_REMOVAL_MAX),
     RuleTopic(_GRIN * 100),
     SetHands(False),
+    SetDoor(False, [Said(b"d" * 8, 2**62)] * SAID_PER_MODE_MAX),
 ]
 """Beside a `SetMode`, which is the largest of all."""

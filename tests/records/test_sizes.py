@@ -25,6 +25,7 @@ SIZES = {
     "membership": 232,
     "user-listing": 201,
     "room-listing": 620,
+    "door": 1_000,
     "mail": 1_000,
     "mailbox": 694,
     "mail-receipt": 999,

@@ -43,7 +43,19 @@ def stage() -> list[events.Event]:
         events.Names(room="#lobby", members=names),
         events.ModeChanged(room="#lobby", user=None, by="bob", mode="+m"),
         line("welcome, everybody"),
+        events.PresenceChanged(user="carol", online=True, away="lunch"),
         events.HandMoved(room="#lobby", user="emil", by="emil", up=True),
+    ]
+
+
+def marked_up() -> list[events.Event]:
+    """What markup looks like."""
+    return [
+        *told()[:4],
+        line("> ask the **owner**\nand so I do: *how*, ~~when~~, `x = 1`"),
+        line(
+            "```python\ndef answer() -> int:\n    return 42  # **not bold**\n```\nlike that", sender="carol", number=2
+        ),
     ]
 
 

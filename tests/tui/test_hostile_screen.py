@@ -75,7 +75,7 @@ def check_box(seen: Seen, what: str, *, composer: int = 1) -> None:
         assert row[19] in (" ", ""), f"the list of talks goes on into the talk: {what}"
         assert re.fullmatch(r"\d\d:\d\d | {6}|─+.*", "".join(row[20:26])), f"no time and no blanks: {what}"
         assert row[81] in " ▁▂▃▄▅▆▇█", f"the talk goes on behind its end: {what}"
-        assert re.match(r" [●○][~@ -]| {3}", "".join(row[82:85])), f"no member and no blanks: {what}"
+        assert re.match(r" [●◐○][~@ -]| {3}", "".join(row[82:85])), f"no member and no blanks: {what}"
     assert re.match(r" alice · ", "".join(cells[-1 - composer])), what
 
 

@@ -7,7 +7,7 @@ import pytest
 from dhtchat.chat import events, intents
 from dhtchat.tui.widgets.composer import Composer
 from dhtchat.tui.widgets.talk_view import TalkView
-from tests.tui.evening import cut_off, stage, told
+from tests.tui.evening import cut_off, marked_up, stage, told
 from tests.tui.screens import ScriptedPeer, colours, line, rows, screen_of
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
@@ -17,6 +17,7 @@ SCENES: dict[str, tuple[list[events.Event], list[str]]] = {
     "start": (told()[:1], []),
     "talk": (told(), []),
     "stage": (stage(), []),
+    "markup": (marked_up(), []),
     "writing": (told(), [*"several", "alt+enter", *"lines"]),
     "elsewhere": ([*told(), line("alice, come", number=8, room="#zoo", mentioned=True), cut_off()], []),
     "help": (told(), ["f1"]),

@@ -1,5 +1,7 @@
 """The status line: what it says, and what it says first where there is little room."""
 
+from typing import Literal
+
 import pytest
 from rich.cells import cell_len
 
@@ -39,3 +41,26 @@ def test_a_long_name_does_not_push_the_rest_away(cells: int) -> None:
     talks = some_talks(line("hi", room="#" + "漢" * 31))
     assert "(1)" in status_line(talks, cells) or cells == 20
     assert cell_len(status_line(talks, cells)) <= max(cells, 35)
+
+
+@pytest.mark.parametrize(
+    ("role", "hands", "said"),
+    [
+        ("owner", [], " alice · online, 3 peers known · owner here"),
+        ("moderator", ["bob"], " alice · online, 3 peers known · moderator here   1 hand up: /hands"),
+        ("owner", ["bob", "carol"], " alice · online, 3 peers known · owner here   2 hands up: /hands"),
+        ("speaker", ["bob"], " alice · online, 3 peers known"),
+        ("listener", ["bob"], " alice · online, 3 peers known   you listen: /hand asks for the floor"),
+        ("listener", ["alice"], " alice · online, 3 peers known   your hand is up"),
+    ],
+)
+def test_the_role_in_the_room_and_who_wants_the_floor(
+    role: Literal["owner", "moderator", "speaker", "listener"], hands: list[str], said: str
+) -> None:
+    """Issue 7: "member list with roles, raised hands, presence"; decision 20 has who may do what."""
+    members = [
+        events.MemberEntry(name=name, role=role if name == "alice" else "listener", online=True, hand=name in hands)
+        for name in ("alice", "bob", "carol")
+    ]
+    assert status_line(some_talks(events.Names(room="#lobby", members=members)), 100) == said
+    assert status_line(some_talks(events.Names(room="#zoo", members=members)), 100) == " alice · online, 3 peers known"

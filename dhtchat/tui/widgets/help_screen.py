@@ -38,8 +38,8 @@ class HelpScreen(ModalScreen[None]):
             for title, rows in self._parts:
                 yield Static(Text(title, Style(bold=True, color=self._palette.accent)))
                 table = Table.grid(padding=(0, 2), expand=True)
-                table.add_column(max_width=min(_LEFT_CELLS_MAX, self.app.size.width // 3))
-                table.add_column(ratio=1)
+                table.add_column(max_width=min(_LEFT_CELLS_MAX, self.app.size.width // 3), overflow="fold")
+                table.add_column(ratio=1, overflow="fold")
                 for what, does in rows:
                     table.add_row(Text(what, Style(bold=True)), Text(does))
                 yield Static(table, classes="rows")
