@@ -49,8 +49,10 @@ ACTIONS: Final = (
     Action("search-sent", "ctrl+r", "what you typed before with the words that stand there", "search_sent", "composer"),
     Action("word-back", "alt+b", "a word back", "cursor_word_left", "composer"),
     Action("word-on", "alt+f", "a word on", "cursor_word_right", "composer"),
-    Action("cut-to-end", "ctrl+k", "cut to the end of the line", "kill(True)", "composer"),
-    Action("cut-to-start", "ctrl+u", "cut to the start of the line", "kill(False)", "composer"),
+    Action("cut-to-end", "ctrl+k", "cut to the end of the line; from there, all lines below", "kill(True)", "composer"),
+    Action(
+        "cut-to-start", "ctrl+u", "cut to the start of the line; from there, all lines above", "kill(False)", "composer"
+    ),
     Action("cut-word", "ctrl+w,alt+backspace", "cut the word before", "kill_word", "composer"),
     Action("cut-next-word", "alt+d", "cut the word behind", "kill_next_word", "composer"),
     Action("put-back", "ctrl+y", "put back what was cut", "yank", "composer"),

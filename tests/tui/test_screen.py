@@ -101,6 +101,21 @@ async def test_readline_keys_completion_and_history() -> None:
         assert composer.text == "/quit "
 
 
+async def test_many_lines_are_thrown_away_with_two_keys() -> None:
+    async with screen_of(ScriptedPeer()).run_test() as pilot:
+        composer = pilot.app.query_one(Composer)
+        composer.begin("one\ntwo\nthree")
+        await pilot.press("ctrl+u")
+        assert composer.text == "one\ntwo\n"
+        await pilot.press("ctrl+u")
+        assert composer.text == ""
+        await pilot.press("ctrl+y")
+        assert composer.text == "one\ntwo\n"
+        composer.move_cursor((0, 3))
+        await pilot.press("ctrl+k")
+        assert composer.text == "one"
+
+
 async def test_a_page_is_pasted_only_after_a_question() -> None:
     from textual.events import Paste
 

@@ -107,10 +107,15 @@ class Composer(TextArea):
                 return
 
     def action_kill(self, forward: bool) -> None:
-        row, column = self.cursor_location
-        line = self.document.get_line(row)
-        start, end = ((row, column), (row, len(line))) if forward else ((row, 0), (row, column))
-        self._kill(start, end)
+        """To that end of the line; from there, to that end of all that stands here: else many pasted lines could not be
+        thrown away."""
+        here = row, _ = self.cursor_location
+        if forward:
+            end = row, len(self.document.get_line(row))
+            self._kill(here, end if here != end else self.document.end)
+        else:
+            start = row, 0
+            self._kill(start if here != start else (0, 0), here)
 
     def action_kill_word(self) -> None:
         end = self.cursor_location
