@@ -124,6 +124,10 @@ class Moderation:
     def require(self, joined: JoinedRoom, content: Content) -> None:
         """Raises `NotAllowed` when nobody would show it if we said it now."""
         right, room, me = right_of(content), joined.room, self._core.me.peer
+        if room.is_arriving or (room.is_closed and not room.lets_in(me)):
+            raise NotAllowed(
+                f"you have not been let into {room.name} yet", hint="Wait a moment, or ask for an invitation."
+            )
         if right is Right.SET_TOPIC or room.graph.now.may(me, right):
             return
         if right is Right.RAISE_HAND:
@@ -355,6 +359,7 @@ class Moderation:
         told = self._told(joined, made)
         core.journal.after(lambda: self._spread(joined, made, source, told))
         now = room.graph.now
+        topic_dropped = len(made) == len(room.graph) and now.topic is None and bool(room.said_topic)
         for peer, standing in now.people.items():
             old = before.people.get(peer)
             if standing.kicked >= 0 and (old is None or old.kicked != standing.kicked):
@@ -365,8 +370,10 @@ class Moderation:
             news.set()
         if room.id not in self._arriving:
             await self._show_changes(joined, before, now)
+            if topic_dropped:  # whoever made the first ruling had not heard of it
+                core.emit(TopicChanged(room=room.name, user=None, by=None, topic=""))
         await self._judge_again(joined.talk, _can_change_verdicts(before, now, made, len(room.graph)))
-        if (now.topic, now.moderated) != (before.topic, before.moderated):
+        if topic_dropped or (now.topic, now.moderated) != (before.topic, before.moderated):
             self._rooms.relist(joined)
         self.on_roster(joined)
         if self._is_thrown_out(joined, before, now):

@@ -130,13 +130,16 @@ class Room:
 
     @property
     def topic(self) -> str:
-        ruled = self.graph.now.topic
-        return self.said_topic if ruled is None else ruled
+        if not len(self.graph):
+            return self.said_topic
+        return self.graph.now.topic or ""
 
     @property
     def topic_by(self) -> str | None:
+        if not len(self.graph):
+            return self._said_topic_by
         ruling = self.graph.ruling(self.graph.now.topic_by)
-        return self._said_topic_by if ruling is None else ruling.body.by
+        return None if ruling is None else ruling.body.by
 
     def take_hand(self, statement: Statement, depth: int) -> bool:
         """Somebody raised or lowered a hand, and it counts; whether anything changed. The causally latest holds."""

@@ -565,12 +565,12 @@ class _Evaluation:
         match given:
             case "op":
                 self._people[peer] = Standing(name, moderator=number, last=number, invited=True)
-            case "voice":
+            case "voice" if not old.banned:  # said beside the ban, which stands
                 self._people[peer] = old._replace(name=name, voice=Voice.GIVEN, kicked=NO_RULING, last=number)
             case "unban":
                 voice = Voice.UNSET if old.voice is Voice.TAKEN else old.voice
                 self._people[peer] = old._replace(name=name, banned=False, kicked=NO_RULING, voice=voice, last=number)
-            case "invite":
+            case "invite" if not old.banned:
                 floor = old.voice if old.kicked == NO_RULING else Voice.UNSET
                 self._people[peer] = old._replace(name=name, kicked=NO_RULING, voice=floor, last=number, invited=True)
             case "owner":

@@ -373,6 +373,8 @@ class RecordStorage(IStorage):
             refusal = self._make_place(shelf, record, network)
             if refusal is not Reason.NONE:
                 return self._refused(refusal, memory.sequence)
+        elif existing.network != network and not self._has_room_for(network, len(record.raw)):
+            network = existing.network  # or two networks could hand theirs to and fro, and each begin anew
         self._sets[key] = shelf
         self._place(shelf, entry_id, _Entry(record, now_s, dies_at_s, lives, giver, network), existing)
         until_s = max(memory.until_s, forgotten_at(body.issued_at_s, body.ttl_s))
@@ -477,6 +479,8 @@ class RecordStorage(IStorage):
             goes = self._makes_way_for_mail(shelf, record, network) if existing is None else None
         except Full:
             return self._refused(Reason.FULL, 0)
+        if existing is not None and existing.network != network and not self._has_room_for(network, len(record.raw)):
+            network = existing.network
         entry = _Entry(record, now_s, dies_at_s, network=network)
         if not self._write_mail(key, entry_id, entry, goes):
             return self._refused(Reason.FULL, held)

@@ -1,8 +1,10 @@
 """Rooms into which only those come who are invited, over real links."""
 
+import asyncio
 from pathlib import Path
 
 from dhtchat.chat.events import ErrorShown, Invited, Joined, Kicked, MessageArrived, ModeChanged, Notice, Parted
+from dhtchat.chat.intents import SayTo
 from dhtchat.records.door import ClosedDoor, door_key
 from dhtchat.records.membership import members_of
 from tests.app.town import Person, Town, until, until_async
@@ -38,7 +40,13 @@ async def test_who_is_in_stays_in_and_who_is_invited_comes_in(tmp_path: Path, se
         await alice.say("between us")
         await bob.expect(MessageArrived, text="between us")
 
-        refused = await carol.ask(f"/join {ROOM}", ErrorShown)
+        knocking = asyncio.create_task(carol.say(f"/join {ROOM}"))
+        await until(lambda: carol.node._rooms.by_name(ROOM), "carol does not knock")
+        await carol.node.perform(SayTo("is anybody there?", ROOM))
+        assert "yet" in (await carol.expect(ErrorShown)).message
+        mark = carol.mark()
+        await knocking
+        refused = await carol.expect(ErrorShown, after=mark)
         assert refused.code == "not-allowed"
         assert "invited" in refused.message
         assert "alice" in refused.hint

@@ -178,6 +178,7 @@ async def test_an_outsider_is_heard_and_told_nothing(tmp_path: Path, seed: int) 
             assert set(await person.members(ROOM)) == {"alice", "bob"}
             assert not person.seen(TopicChanged, topic="mine")
             assert not person.seen(HandMoved)
+            assert mallory.peer not in person.room(ROOM).present(), "outsiders could fill the roster"
         assert await _heard_of_room(mallory, room, since) == []
         late = await town.newcomer("late")
         await alice.say("/invite late")
@@ -202,6 +203,8 @@ async def test_who_was_thrown_out_of_a_closed_room_is_told_nothing_more(tmp_path
             inside = mallory.statement("hello", room=room, heads=_heads(alice))
             await mallory.tell(person, inside)
             await person.expect(MessageArrived, text="hello", sender="mallory")
+            # What it says it has is asked for, as long as it is in.
+            await mallory.say_to(person, Have(room, [DeviceCounter(mallory.device.public, 99)], False))
         before = _heads(alice)
         await alice.say("/kick mallory")
         await bob.expect(Kicked, user="mallory")
@@ -330,3 +333,21 @@ async def test_a_line_that_names_what_nobody_knows_waits_and_costs_no_more_than_
         await bob.expect(MessageArrived, text="ordered", sender="mallory")
         await alice.expect(ModeChanged, mode="+m")  # bob passed it on
         assert not bob.node._moderation._parked.get(room)
+
+
+async def test_a_topic_whispered_to_one_is_not_made_the_room_s(tmp_path: Path, seed: int) -> None:
+    """Said to bob alone before the first ruling: whoever heard that one first drops it, so bob does, and carries nothing on."""
+    async with Town(tmp_path, seed) as town, villain_in(town, "mallory") as mallory:
+        alice, bob = await town.newcomers("alice", "bob")
+        await town.gather_in(ROOM, alice, bob)
+        room = await mallory.enter(ROOM, bob)
+        bob.room(ROOM).take_topic(mallory.opened(mallory.statement(SetTopic("mine"), room=room)), 1)
+        assert bob.room(ROOM).topic == "mine"
+        await alice.say("/op bob")
+        await bob.expect(RoleChanged, user="bob", role="moderator")
+        await bob.expect(TopicChanged, topic="", by=None)
+        await bob.say("/mode +m")
+        await alice.expect(ModeChanged, mode="+m")
+        for person in (alice, bob):
+            assert person.room(ROOM).topic == "", person.name
+        assert not alice.seen(TopicChanged)

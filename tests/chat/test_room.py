@@ -12,7 +12,7 @@ from dhtchat.records.envelope import Signed, sign_body
 from dhtchat.records.membership import Membership
 from dhtchat.records.message import Content, Delete, Edit, Hand, Place, React, Read, Say, SetTopic
 from dhtchat.records.room import RoomGenesis
-from dhtchat.records.ruling import Act, Grant, OpenRuling, Removal, RuleTopic, Ruling, SetHands, SetMode
+from dhtchat.records.ruling import Act, Grant, OpenRuling, Removal, RuleTopic, Ruling, SetDoor, SetHands, SetMode
 from tests.chat.records import TTL_S, membership, who
 from tests.chat.statements import NETWORK, NOW_S, ROOM, Speaker, random_history, speakers
 
@@ -214,6 +214,39 @@ def test_who_is_thrown_out_is_back_when_they_say_so_anew(alice: Speaker, bob: Sp
     assert room.is_member(bob.peer)
 
 
+def test_a_closed_room_has_in_it_whom_it_lets_in(alice: Speaker, bob: Speaker, rng: random.Random) -> None:
+    room = a_room(alice)
+    carol = speakers(1, rng)[0]
+    learn(room, membership(bob, 5))
+    learn(room, membership(carol, 5))
+    rule(room, alice, Grant(bob.peer, "bob", "invite"))
+    rule(room, alice, SetDoor(True))
+    assert room.is_closed
+    assert list(room.people()) == [bob.peer]
+    assert [each.peer for each in room.devices()] == [bob.peer]
+    assert not room.is_member(carol.peer)
+    assert room.insiders() == sorted([alice.peer, bob.peer])
+
+
+def test_in_front_of_a_closed_door_nobody_else_is_trusted(alice: Speaker, bob: Speaker, rng: random.Random) -> None:
+    """Whoever gives us only what was ruled while the room was open shall not make us believe that it is."""
+    room, whole = a_room(alice), a_room(alice)
+    carol = speakers(1, rng)[0]
+    rule(whole, alice, Grant(bob.peer, "bob", "invite"))
+    rule(whole, alice, SetDoor(True))
+    *early, door = whole.graph.after([])
+    room.door, room.mates = door.id, frozenset({alice.peer})
+    for ruling in early:
+        room.graph.offer(ruling)
+    assert not room.graph.now.closed
+    assert room.is_arriving
+    assert room.is_closed
+    assert [room.lets_in(each.peer) for each in (alice, bob, carol)] == [True, False, False]
+    room.graph.offer(door)
+    assert not room.is_arriving
+    assert [room.lets_in(each.peer) for each in (alice, bob, carol)] == [True, True, False]
+
+
 def test_those_who_can_rule_and_are_here(alice: Speaker, bob: Speaker) -> None:
     room = a_room(alice)
     learn(room, membership(bob, 1))
@@ -227,8 +260,9 @@ def test_those_who_can_rule_and_are_here(alice: Speaker, bob: Speaker) -> None:
 def test_a_ruling_on_the_topic_holds_whatever_was_said(alice: Speaker, bob: Speaker) -> None:
     room = a_room(alice)
     room.take_topic(bob.state(SetTopic("cats")), 1)
-    rule(room, alice, Grant(bob.peer, "bob", "op"))
     assert (room.topic, room.topic_by) == ("cats", "bob")
+    rule(room, alice, Grant(bob.peer, "bob", "op"))
+    assert (room.topic, room.topic_by) == ("", None), "as for those who heard of the ruling first"
     rule(room, alice, RuleTopic("dogs"))
     room.take_topic(bob.state(SetTopic("cats again")), 9)
     assert (room.topic, room.topic_by) == ("dogs", "alice")

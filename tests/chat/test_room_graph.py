@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dhtchat.chat.room_graph import MODERATOR, NOBODY, Right, RoomGraph, Verdict
+from dhtchat.chat.room_graph import MODERATOR, NOBODY, Right, RoomGraph, Verdict, Voice
 from dhtchat.ids import PeerId
 from dhtchat.limits import RULING_HEADS_MAX, RULINGS_PARKED_MAX, RULINGS_PER_ISSUER_MAX
-from dhtchat.records.ruling import Act, OpenRuling, RuleTopic, RulingId, Said, SetDoor, SetHands, SetMode, Taken
+from dhtchat.records.ruling import Act, Given, OpenRuling, RuleTopic, RulingId, Said, SetDoor, SetHands, SetMode, Taken
 from tests.chat.rulings import OWNER, device, grant, merge, person, picture, removal, rule, ruling
 
 MODERATORS = "mnk"
@@ -110,6 +110,26 @@ def test_who_was_banned_comes_back_when_somebody_says_so() -> None:
     assert graph.now.is_banned(person("a"))
     rule(graph, "n", grant("a", "unban"))
     assert graph.now.role(person("a")) == "speaker"
+
+
+@pytest.mark.parametrize("given", ["voice", "invite"])
+def test_what_is_given_beside_a_ban_does_not_blur_it(given: Given) -> None:
+    """By two moderators, whatever their hashes: who is banned was thrown out, and by whom is known."""
+    for salt in range(8):
+        one = _room()
+        rule(one, "o", grant("n", "op"))
+        two = _copy(one)
+        ban = rule(one, "m", removal("s", "ban"), salt=salt)
+        rule(two, "n", grant("s", given), salt=salt)
+        merge(one, two)
+        standing = one.now.people[person("s")]
+        thrown_out = one.ruling(standing.kicked)
+        assert standing.banned, salt
+        assert thrown_out is not None, salt
+        assert thrown_out.id == ban.id, salt
+        rule(one, "o", grant("s", "unban"))
+        standing = one.now.people[person("s")]
+        assert (standing.voice, standing.invited) == (Voice.UNSET, False), salt
 
 
 def test_who_was_kicked_listens_until_given_the_floor() -> None:

@@ -124,6 +124,28 @@ def test_a_newer_version_finds_its_own_place_and_moves_to_who_brings_it(
     assert offer_presence(storage, clock, 9, HERE) is Reason.NONE
 
 
+@pytest.mark.parametrize("kind", ["presence", "mail"])
+def test_two_networks_do_not_make_room_for_each_other(storage: RecordStorage, clock: FixedClock, kind: str) -> None:
+    """One renewing what the other brought: both together have no more than their two bounds."""
+
+    def offer(seed: int, sequence: int, network: str) -> Reason:
+        owner = key_of(seed)
+        if kind == "presence":
+            record: Any = presence(owner, sequence, clock.wall())
+            return storage.offer_entry(presence_key(PeerId(owner.public)), record, network=network).reason
+        record = mail(owner, seed, clock, sequence=sequence)
+        return storage.offer_entry(BOX, record, network=network).reason
+
+    seeds = iter(range(100, 200))
+    for _ in range(3):
+        brought = [next(seeds) for _ in range(FEW)]
+        for seed in brought:
+            offer(seed, 1, HERE)
+        for seed in brought:
+            offer(seed, 2, THERE)
+    assert len(storage) == 2 * FEW
+
+
 def test_a_claim_stays_with_who_brought_it_first(storage: RecordStorage) -> None:
     for seed in range(FEW):
         assert offer_claim(storage, seed, HERE) is Reason.NONE
