@@ -560,6 +560,14 @@ SAY_PER_S: Final = 10.0
 """Our own client paces itself to the budget that others grant an author (design.md, "Spreading")."""
 ROOM_MESH_MAX: Final = 8
 """Members up to whom everybody is linked to everybody (design.md, "Spreading"): above it messages go from neighbour to neighbour."""
+ROOM_MESH_AGAIN: Final = 6
+"""At so many it goes back to that: not each time the ninth comes and goes. Our guess."""
+assert ROOM_MESH_AGAIN < ROOM_MESH_MAX
+PUSHED_KEPT_MAX: Final = 512
+PUSHED_KEPT_BYTES_MAX: Final = 1024 * 1024
+"""The last messages of a large room, for neighbours who heard of one and did not get it. Our guess: some seconds of lively talk."""
+COMPARED_PUSHED_MAX: Final = 16
+"""So many messages that came with one page are passed on; a page of more is somebody's past. Our guess."""
 OWN_NEIGHBOURS: Final = 4
 GUEST_NEIGHBOURS: Final = 6
 """Whom a member of a large room chooses, and how many more it lets choose it: eight neighbours on average. HyParView has an active
@@ -661,6 +669,10 @@ NAMES_TRIED_PER_ROOM: Final = 8
 """Of the names under which one room is listed, those with the most listings are looked up: it has one. Our guess."""
 MEMBER_CHECK_INTERVAL_S: Final = 1.0
 """An unknown member makes us read a roster again, at most this often per room."""
+MEMBER_FOUND_IN_VAIN_S: Final = 10.0
+MEMBERS_FOUND_IN_VAIN_MAX: Final = 1_024
+"""Of a room too large to be read whole, somebody who was not found among its members is looked for again after this; and of how
+many that is remembered. Our guess."""
 ADDRESS_REFRESH_S: Final = 5.0
 """How often the addresses of somebody we want to reach and cannot are read again. Our guess."""
 ADDRESS_RECHECK_S: Final = 60.0

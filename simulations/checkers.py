@@ -8,6 +8,7 @@ from typing import NamedTuple
 from dhtchat.app.inspection import Sizes
 from dhtchat.chat.events import MessageArrived
 from dhtchat.limits import (
+    GUEST_NEIGHBOURS,
     HELD_MESSAGES_MAX,
     HELD_WAIT_S,
     LINKS_MAX,
@@ -15,6 +16,7 @@ from dhtchat.limits import (
     MAIL_STORED_ENTRIES_MAX,
     MESSAGES_PARKED_MAX,
     OUTBOX_ENTRIES_MAX,
+    OWN_NEIGHBOURS,
     RULINGS_PER_ROOM_MAX,
     STORAGE_BYTES_MAX,
     STORAGE_ENTRIES_MAX,
@@ -220,6 +222,7 @@ def bounds_kept(evidence: Evidence) -> Iterator[str]:
             MAIL_STORED_BYTES_MAX,
             RULINGS_PER_ROOM_MAX,
             MESSAGES_PARKED_MAX,
+            OWN_NEIGHBOURS + 1 + GUEST_NEIGHBOURS,
         )
         for what, size, bound in zip(Sizes._fields, sizes, bounds, strict=True):
             if size > bound:

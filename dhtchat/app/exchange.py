@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple, cast
 
 from dhtchat.app.core import Core
+from dhtchat.app.large_rooms import LargeRooms
 from dhtchat.app.moderation import Moderation, Parked
 from dhtchat.app.people import People, Standing
 from dhtchat.app.talks import Talk, Talks
@@ -38,9 +39,9 @@ from dhtchat.history.store import (
     mark_shown,
 )
 from dhtchat.ids import KEY_BYTES, DeviceId, MessageId, PeerId
-from dhtchat.limits import CATCH_UP_SHOWN, JUDGED_AGAIN_MAX, OUTBOX_ENTRIES_MAX, VERIFY_BATCH
+from dhtchat.limits import CATCH_UP_SHOWN, COMPARED_PUSHED_MAX, JUDGED_AGAIN_MAX, OUTBOX_ENTRIES_MAX, VERIFY_BATCH
 from dhtchat.peer.link import Link
-from dhtchat.peer.messages import Committed, DeviceCounter, Have, Lines, Tell
+from dhtchat.peer.messages import Committed, DeviceCounter, Have, Lines, Pushed, Tell
 from dhtchat.peer.pool import LinkPool
 from dhtchat.records.device import Author
 from dhtchat.records.message import (
@@ -86,6 +87,7 @@ class Exchange:
         pool: LinkPool,
         *,
         moderation: Moderation,
+        large: LargeRooms,
         may_share: Callable[[Talk, PeerId], Awaitable[bool]],
         on_shown: Callable[[Talk, Turn], None],
     ) -> None:
@@ -94,6 +96,7 @@ class Exchange:
         self._talks = talks
         self._pool = pool
         self._moderation = moderation
+        self._large = large
         self._may_share = may_share
         self._on_shown = on_shown
         self.outbox = Outbox(core.me.device)
@@ -154,10 +157,16 @@ class Exchange:
         return statement.id
 
     def _spread(self, talk: Talk, statement: Statement, entitled: list[PeerId]) -> None:
-        counter = statement.body.counter
+        counter, relayed = statement.body.counter, self._large.is_large(talk.id)
         if not isinstance(statement.body.content, Read):
-            self._show_status([self.outbox.add(statement.id, talk.id, counter, entitled, direct=talk.direct)])
+            added = self.outbox.add(statement.id, talk.id, counter, entitled, direct=talk.direct, relayed=relayed)
+            self._show_status([added])
             self.on_owing_changed()
+        if relayed:
+            if self._large.say(talk.id, statement):
+                self._show_status(self.outbox.on_sent(statement.id))
+            if not self._large.has_few_neighbours(talk.id):
+                entitled = []
         tell = Tell(statement.raw)
         for peer in [*entitled, self._core.me.peer]:
             for link in self._pool.links_of(peer):
@@ -179,7 +188,37 @@ class Exchange:
         if not talk.direct and not await self._may_share(talk, statement.author.peer):
             self.statistics["not-a-member"] += 1
             return
-        await self._take(talk, [statement], delayed=False, told_by=link.author.peer)
+        if await self._take(talk, [statement], delayed=False, told_by=link.author.peer):
+            self._large.on_new(talk.id, statement, None, None)
+
+    async def on_pushed(self, link: Link, message: Pushed) -> None:
+        """From a neighbour in a large room: passed on once it is verified, and its author may speak."""
+        await self._core.journal.room()
+        source, known = link.author.who, peek_message_id(message.statement)
+        talk = next((talk for talk in self._talks if not talk.direct and talk.timeline.holds(known)), None)
+        if talk is not None:  # nothing of it is used: it need not be verified
+            if not await self._may_share(talk, link.author.peer):
+                self.statistics["not-ours"] += 1
+                return
+            self.statistics["offered-known"] += 1
+            self._large.on_known(talk.id, known, source, message.survey)
+            return
+        statement = await self._open(message.statement)
+        talk = await self._talk_of(statement, link.author.peer) if statement is not None else None
+        if statement is None or talk is None or talk.direct:
+            self._large.on_useless(source)
+            return
+        if not await self._may_share(talk, link.author.peer):
+            self.statistics["not-ours"] += 1
+        elif not await self._may_share(talk, statement.author.peer):
+            self.statistics["not-a-member"] += 1
+            self._large.on_useless(source, talk.id)
+        elif not self._large.may_spread(talk.id, statement.author.peer):
+            self.statistics["over-budget"] += 1
+        elif await self._take(talk, [statement], delayed=False, told_by=link.author.peer):
+            self._large.on_new(talk.id, statement, source, message.survey)
+        else:  # it came another way meanwhile, or is a fork
+            self._large.on_known(talk.id, statement.id, source, message.survey)
 
     async def on_lines(self, link: Link, message: Lines) -> None:
         await self._core.journal.room()  # a full disk makes whoever sends wait
@@ -205,6 +244,10 @@ class Exchange:
         before = {device: talk.timeline.floor_of(device) for device in {*floors, *(s.author.device for s in pending)}}
         quiet = talk.catch_up.missing(link, talk.timeline.vector()) - len(pending) >= CATCH_UP_SHOWN
         news = await self._take(talk, pending, delayed=True, told_by=link.author.peer, quiet=quiet)
+        if not talk.direct and len(pending) <= COMPARED_PUSHED_MAX:
+            for statement in pending:
+                if talk.timeline.holds(statement.id):
+                    self._large.on_new(talk.id, statement, None, None)
         self._show(talk, talk.timeline.set_floors(floors, self._core.now_s()), delayed=True)
         for device, floor in before.items():
             if talk.timeline.floor_of(device) != floor:
@@ -479,6 +522,11 @@ class Exchange:
         """What waits for what it names, and now need not."""
         for parked in self._moderation.take_parked(talk):
             self._show(talk, (parked.item,), delayed=parked.delayed, quiet=parked.quiet)
+
+    @property
+    def neighbours_most(self) -> int:
+        """In one large room."""
+        return self._large.most_neighbours
 
     @property
     def parked_most(self) -> int:

@@ -30,6 +30,8 @@ class Sizes(NamedTuple):
     """Of one room, at most."""
     parked: int
     """Messages of one room, at most, that wait for rulings."""
+    neighbours: int
+    """In one large room, at most."""
 
 
 class Inspection:
@@ -117,4 +119,5 @@ class Inspection:
             mail_bytes=self.storage.mail_held[1],
             rulings=max((len(joined.room.graph) for joined in self._rooms.joined()), default=0),
             parked=self._exchange.parked_most,
+            neighbours=self._exchange.neighbours_most,
         )

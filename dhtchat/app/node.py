@@ -17,6 +17,7 @@ from dhtchat.app.exchange import Exchange, Turn
 from dhtchat.app.faces import Face, Faces
 from dhtchat.app.inspection import Inspection
 from dhtchat.app.journal import Journal
+from dhtchat.app.large_rooms import LargeRooms
 from dhtchat.app.lines import Lines
 from dhtchat.app.links import LinkKeeper
 from dhtchat.app.mail import PostOffice
@@ -28,6 +29,7 @@ from dhtchat.app.rooms import JoinedRoom, Rooms, clean_topic
 from dhtchat.app.settings import Settings
 from dhtchat.app.talks import Talk, Talks
 from dhtchat.chat import intents
+from dhtchat.chat.broadcast import Announced, Graft, Prune, Wanted
 from dhtchat.chat.commands import help_lines
 from dhtchat.chat.connectivity import CameBack, Connectivity, WentOffline
 from dhtchat.chat.events import (
@@ -111,6 +113,7 @@ from dhtchat.limits import (
     TOPIC_BYTES_MAX,
     TOPIC_CHARACTERS_MAX,
 )
+from dhtchat.peer import messages as wire
 from dhtchat.peer.link import Link
 from dhtchat.peer.messages import Announce, Committed, Have, PeerMessage, Tell
 from dhtchat.peer.messages import Lines as LinesMessage
@@ -274,16 +277,18 @@ class ChatNode:
             neighbours=self._neighbours,
             links_of=self._pool.links_of,
             may_share=self._may_share,
-            judge_again=lambda talk, shown_too: self._exchange.judge_again(talk, shown_too),
+            judge_again=self._judge_again,
             leave=self._leave_room,
         )
         self._rooms.on_roster = self._moderation.on_roster
+        self._large = LargeRooms(self._core, self._rooms, self._pool, on_wanted=lambda: self._keeper.notice())
         self._exchange = Exchange(
             self._core,
             self._people,
             self._talks,
             self._pool,
             moderation=self._moderation,
+            large=self._large,
             may_share=self._may_share,
             on_shown=self._on_shown,
         )
@@ -304,7 +309,7 @@ class ChatNode:
         self._keeper = LinkKeeper(
             self._core,
             self._pool,
-            wanted_devices=self._rooms.wanted_devices,
+            wanted_devices=self._large.wanted_devices,
             wanted_people=self._wanted_people,
             on_presence=self._on_presence,
         )
@@ -369,6 +374,7 @@ class ChatNode:
             self._watch_rooms(),
             self._watch_disk(),
             self._compare_histories(),
+            self._large.run(),
             self._republish_account(),
             self._mail.run_sending(),
             self._mail.run_collecting(),
@@ -597,7 +603,13 @@ class ChatNode:
             due_s = min((at_s for at_s in releases if at_s is not None), default=inf)
             await self._rooms_alarm.sleep(min(due_s, self._rooms.next_s()))
 
+    async def _judge_again(self, talk: Talk, shown_too: bool) -> None:
+        """There are new rulings about a room."""
+        self._large.look_again()  # who was thrown out is told nothing more
+        await self._exchange.judge_again(talk, shown_too)
+
     def _on_members_changed(self) -> None:
+        self._large.look_again()
         self._rooms_alarm.within(READ_PAUSE_S)
         self._compare_alarm.within(ANTI_ENTROPY_INTERVAL_S)
         self._keeper.notice()
@@ -644,6 +656,9 @@ class ChatNode:
             return self._pool.links_of(talk.peer)
         joined = self._rooms.get(talk.id)
         members = joined.room.devices() if joined else set()
+        # Links of a time when the room was small are left alone, or they would never be idle.
+        if (neighbours := self._large.neighbours(talk.id)) and not self._large.has_few_neighbours(talk.id):
+            members = set(neighbours)
         return [link for link in self._pool.links() if link.author.who in members]
 
     async def _republish_account(self) -> None:
@@ -663,6 +678,7 @@ class ChatNode:
             raise LinkLost(str(error)) from error
 
     async def _link_up(self, link: Link) -> None:
+        self._large.link_up(link)
         self._compare_alarm.within(ANTI_ENTROPY_INTERVAL_S)
         author, me = link.author, self._core.me
         standing = await self._people.check(author.name, author.peer)
@@ -700,6 +716,7 @@ class ChatNode:
         self._keeper.poke()
         self._mail.notice()  # what is on its way to them waits less long without a link
         self._moderation.link_down(link)
+        self._large.link_down(link)
         with contextlib.suppress(DamagedFile):
             await self._exchange.link_down(link)
 
@@ -713,6 +730,10 @@ class ChatNode:
         match message:
             case Tell():
                 await self._exchange.on_tell(link, message)
+            case wire.Pushed():
+                await self._exchange.on_pushed(link, message)
+            case wire.Neighbour() | wire.Announced() | wire.Wanted() | wire.Branch():
+                await self._on_neighbourly(link, message)
             case Committed():
                 await self._exchange.on_committed(link, message)
             case Have():
@@ -723,6 +744,25 @@ class ChatNode:
                 await self._on_announce(link, message)
             case RulingsMessage():
                 await self._moderation.on_rulings(link, message)
+
+    async def _on_neighbourly(
+        self, link: Link, message: wire.Neighbour | wire.Announced | wire.Wanted | wire.Branch
+    ) -> None:
+        """What holds a large room together."""
+        joined, who = self._rooms.get(message.room), link.author.who
+        if joined is None or not await self._rooms.is_member(joined, who.peer):
+            if not isinstance(message, wire.Neighbour) or message.word != "no":
+                link.send_soon(wire.Neighbour(message.room, "no"))
+            return
+        match message:
+            case wire.Neighbour():
+                self._large.on_neighbour(joined, who, message)
+            case wire.Announced(ids=ids):
+                self._large.on_frame(joined.room.id, who, Announced(tuple(ids)))
+            case wire.Wanted(ids=ids):
+                self._large.on_frame(joined.room.id, who, Wanted(tuple(ids)))
+            case wire.Branch(grafted=grafted):
+                self._large.on_frame(joined.room.id, who, Graft() if grafted else Prune())
 
     async def _on_announce(self, link: Link, message: Announce) -> None:
         """A neighbour tells of itself; of others it may say nothing."""
@@ -1101,6 +1141,7 @@ class ChatNode:
         neighbours = self._rooms.links_inside(joined)
         record = self._rooms.own_membership(joined, gone=True)
         await self._rooms.part(joined.room.name, quietly=quietly)
+        self._large.look_again()
         self._moderation.left(joined)
         self._exchange.forget(joined.talk)
         for link in neighbours:

@@ -16,7 +16,7 @@ from dhtchat.chat.room import MemberChange, Room
 from dhtchat.crypto.identity import SigningKey
 from dhtchat.dht.announcer import MakeRecord
 from dhtchat.errors import NetworkTrouble, NoSuchRoom, RemoteMisbehaved, TooFewAnswered
-from dhtchat.ids import PeerDevice, PeerId, RoomId
+from dhtchat.ids import PeerId, RoomId
 from dhtchat.limits import (
     HANDS_MAX,
     INVITATIONS_MAX,
@@ -24,6 +24,8 @@ from dhtchat.limits import (
     LISTINGS_READ_MAX,
     LOOKUPS_AT_ONCE,
     MEMBER_CHECK_INTERVAL_S,
+    MEMBER_FOUND_IN_VAIN_S,
+    MEMBERS_FOUND_IN_VAIN_MAX,
     MEMBERS_SAMPLE,
     NAMES_TRIED_PER_ROOM,
     PEOPLE_POLL_PER_ENTRY_S,
@@ -68,6 +70,8 @@ class Rooms:
         """For which version of the roster it was looked whose turn it is to list the room."""
         self._estimates: dict[RoomId, int] = {}
         """How many entries there are in those of our rooms that are too large to be read whole."""
+        self._found_in_vain: dict[tuple[RoomId, PeerId], float] = {}
+        """When somebody was last looked for among the members of a room that is not read whole."""
         self._public: set[RoomId] = set()
         """Those in which the DHT says that we are."""
         self._doors: set[RoomId] = set()
@@ -333,6 +337,7 @@ class Rooms:
     async def _count_links(self, joined: JoinedRoom, *, quietly: bool) -> bool:
         """Who is in a closed room is what its members tell each other."""
         self.announce(joined)
+        self._estimates.pop(joined.room.id, None)
         linked = {link.author.who for link in self._pool.links()}
         changes = joined.room.reconcile([], linked, self._core.now_s())
         self._tell_members_changed(joined)
@@ -373,11 +378,31 @@ class Rooms:
         """Asks the replicas once more, at most every few seconds, before it says no."""
         if peer == self._core.me.peer or joined.room.is_member(peer):
             return True
+        if joined.room.id in self._estimates:
+            return await self._find_member(joined, peer)
         last = self._read_at_s.get(joined.room.id, float("-inf"))
         if self._core.now_s() - last < MEMBER_CHECK_INTERVAL_S:
             return False
         await self.read_members(joined)
         return joined.room.is_member(peer)
+
+    async def _find_member(self, joined: JoinedRoom, peer: PeerId) -> bool:
+        """Of a room that is not read whole: whoever is not in our sample may be in it all the same."""
+        room, now_s = joined.room, self._core.now_s()
+        asked = (room.id, peer)
+        if now_s - self._found_in_vain.get(asked, float("-inf")) < MEMBER_FOUND_IN_VAIN_S:
+            return False
+        self._found_in_vain[asked] = now_s
+        if len(self._found_in_vain) > MEMBERS_FOUND_IN_VAIN_MAX:
+            del self._found_in_vain[next(iter(self._found_in_vain))]
+        with contextlib.suppress(NetworkTrouble):
+            page = await self._core.dht.trees.find(members_of(room.id), item_by_owner(peer, b""))
+            for entry in page.entries:
+                if entry.key == peer and isinstance(entry.body, Membership):
+                    await self.learn_member(entry)
+        if room.is_member(peer):
+            self._found_in_vain.pop(asked, None)
+        return room.is_member(peer)
 
     async def upkeep(self) -> None:
         """Read rosters that are due, and keep or leave the directory entries as the roster says whose turn it is."""
@@ -452,12 +477,9 @@ class Rooms:
                 refresh_s=self._core.parameters.presence_refresh_s,
             )
 
-    def wanted_devices(self) -> set[PeerDevice]:
-        """Everybody in our rooms: up to some tens of members everyone is linked to everyone."""
-        wanted: set[PeerDevice] = set()
-        for joined in self.joined():
-            wanted |= joined.room.devices()
-        return wanted
+    def estimate(self, room_id: RoomId) -> int:
+        """How many entries there are in one of our rooms that is too large to be read whole; else 0."""
+        return self._estimates.get(room_id, 0)
 
     # --- all of them ---
 

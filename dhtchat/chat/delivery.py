@@ -33,13 +33,16 @@ class Receipt(NamedTuple):
 
 
 class _Outgoing:
-    __slots__ = ("committed", "conversation", "counter", "direct", "recipients", "state")
+    __slots__ = ("committed", "conversation", "counter", "direct", "recipients", "relayed", "state")
 
-    def __init__(self, conversation: bytes, counter: int, recipients: frozenset[PeerId], *, direct: bool) -> None:
+    def __init__(
+        self, conversation: bytes, counter: int, recipients: frozenset[PeerId], *, direct: bool, relayed: bool
+    ) -> None:
         self.conversation = conversation
         self.counter = counter
         self.recipients = recipients
         self.direct = direct
+        self.relayed = relayed
         self.committed: set[PeerId] = set()
         self.state: State = "queued"
 
@@ -63,10 +66,11 @@ class Outbox:
         recipients: Iterable[PeerId],
         *,
         direct: bool,
+        relayed: bool = False,
         state: State = "queued",
     ) -> StatusChange:
-        """After the commit. Above its bound the oldest room statement is no longer followed (it still spreads)."""
-        entry = _Outgoing(conversation, counter, frozenset(recipients), direct=direct)
+        """After the commit. `relayed`: members pass it on to each other, and most never tell us that they have it. Above its bound the oldest room statement is no longer followed (it still spreads)."""
+        entry = _Outgoing(conversation, counter, frozenset(recipients), direct=direct, relayed=relayed)
         entry.state = state
         if entry.recipients:  # alone in a room, there is nobody whose having it could be told
             self._entries[statement_id] = entry
@@ -147,7 +151,7 @@ class Outbox:
             {
                 peer
                 for entry in self._entries.values()
-                if not entry.direct or entry.state in ("queued", "sent")
+                if (entry.state in ("queued", "sent") if entry.direct or entry.relayed else True)
                 for peer in entry.missing
             }
         )

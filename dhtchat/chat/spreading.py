@@ -51,6 +51,10 @@ class Spreading(Generic[P]):
         self.views.on_link_down(member, now_s)
         return self._after_views([], now_s)
 
+    def drop(self, member: P, now_s: float) -> list[Spoken[P] | Sent[P]]:
+        """Somebody is not to be a neighbour."""
+        return self._after_views(self.views.drop(member, now_s), now_s)
+
     def on_word(self, member: P, word: Word, now_s: float) -> list[Spoken[P] | Sent[P]]:
         return self._after_views(self.views.on_word(member, word, now_s), now_s)
 
@@ -80,7 +84,8 @@ class Spreading(Generic[P]):
     ) -> list[Spoken[P] | Sent[P]]:
         """It is verified and here. `source`: the member who pushed it; None when it came with a comparison of histories, which
         would otherwise stop it: who holds it does not pass it on when it is pushed."""
-        return [*self.broadcast.on_new(message, source, now_s, survey=survey)]
+        strayed = self.views.stray(source) if source is not None else []
+        return [*strayed, *self.broadcast.on_new(message, source, now_s, survey=survey)]
 
     def on_known(self, message: bytes, source: P, now_s: float, *, survey: int | None) -> list[Spoken[P] | Sent[P]]:
         """A member pushed what was here already."""
@@ -103,9 +108,7 @@ class Spreading(Generic[P]):
         return [*sent, *self._charge(source, waste, now_s)]
 
     def _charge(self, source: P, waste: int, now_s: float) -> list[Spoken[P] | Sent[P]]:
-        if self._waste.take(source, now_s, waste):
-            return []
-        return self._after_views(self.views.drop(source, now_s), now_s)
+        return [] if self._waste.take(source, now_s, waste) else self.drop(source, now_s)
 
     # --- time ---
 

@@ -3,7 +3,7 @@
 `decode` is the only way in. Statements and records travel as the signed bytes they are; whoever handles them verifies.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -11,10 +11,12 @@ from msgspec import Meta
 from dhtchat.crypto.identity import SIGNATURE_BYTES
 from dhtchat.errors import MalformedMessage
 from dhtchat.limits import (
+    ANNOUNCED_IDS_MAX,
     FRAME_BYTES_MAX,
     NONCE_BYTES,
     RECORD_BYTES_MAX,
     RULINGS_PAGE_MAX,
+    SURVEY_HOPS_MAX,
     SYNC_DEVICES_MAX,
     SYNC_PAGE_ABSENT_MAX,
     SYNC_PAGE_FLOORS_MAX,
@@ -91,6 +93,42 @@ class Tell(PeerMessage, frozen=True, tag="tell"):
     statement: StatementBytes
 
 
+class Pushed(PeerMessage, frozen=True, tag="pushed"):
+    """A statement of a large room, on its way from neighbour to neighbour. `survey`: its way becomes the tree, and it has been over
+    so many links."""
+
+    statement: StatementBytes
+    survey: Annotated[int, Meta(ge=0, le=SURVEY_HOPS_MAX)] | None
+
+
+class Neighbour(PeerMessage, frozen=True, tag="neighbour"):
+    """Be my neighbour in this room (`please`; `urgent`: I have none), and the answer. `no` also ends it."""
+
+    room: Key
+    word: Literal["please", "urgent", "yes", "no"]
+
+
+class Announced(PeerMessage, frozen=True, tag="announced"):
+    """The sender has these messages of a large room."""
+
+    room: Key
+    ids: Annotated[list[Id], Meta(min_length=1, max_length=ANNOUNCED_IDS_MAX)]
+
+
+class Wanted(PeerMessage, frozen=True, tag="wanted"):
+    """The sender has heard of these, and did not get them."""
+
+    room: Key
+    ids: Annotated[list[Id], Meta(min_length=1, max_length=ANNOUNCED_IDS_MAX)]
+
+
+class Branch(PeerMessage, frozen=True, tag="branch"):
+    """Whether the link is to be part of the room's tree: push what comes (graft), or only announce it (prune)."""
+
+    room: Key
+    grafted: bool
+
+
 class Committed(PeerMessage, frozen=True, tag="committed"):
     """The statements with these ids are on the sender's disk."""
 
@@ -158,6 +196,11 @@ AnyMessage = (
     | Pong
     | Bye
     | Tell
+    | Pushed
+    | Neighbour
+    | Announced
+    | Wanted
+    | Branch
     | Committed
     | Have
     | Lines

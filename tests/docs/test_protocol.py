@@ -24,7 +24,21 @@ from tests.records.test_sizes import SIZES
 
 PROTOCOL = read("docs/protocol.md")
 KINDS: dict[str, Any] = {kind.KIND: kind for kind in (*DURABLE_KINDS, *SOFT_KINDS, DeviceCertificate, Message, Ruling)}
-NO_FIELDS = {"busy", "unproved", "k", "start", "after", "record", "remaining_ms", "a-z", "-"}
+NO_FIELDS = {
+    "busy",
+    "unproved",
+    "k",
+    "start",
+    "after",
+    "record",
+    "remaining_ms",
+    "a-z",
+    "-",
+    "please",
+    "urgent",
+    "yes",
+    "no",
+}
 """Words between backticks beside the fields: what is in them, or what bounds them."""
 
 

@@ -5,7 +5,9 @@ from typing import get_args
 from dhtchat.limits import NONCE_BYTES
 from dhtchat.peer.messages import (
     Announce,
+    Announced,
     AnyMessage,
+    Branch,
     Bye,
     ClientProof,
     Committed,
@@ -13,17 +15,25 @@ from dhtchat.peer.messages import (
     Have,
     Hello,
     Lines,
+    Neighbour,
     Ping,
     Pong,
+    Pushed,
     Rulings,
     ServerProof,
     Tell,
+    Wanted,
     Welcome,
 )
 
 KEY = bytes(range(32))
 TALK: list[AnyMessage] = [
     Tell(b"statement"),
+    Pushed(b"statement", 3),
+    Neighbour(KEY, "please"),
+    Announced(KEY, [bytes(16)]),
+    Wanted(KEY, [bytes(16)]),
+    Branch(KEY, True),
     Committed([bytes(16)]),
     Have(KEY, [DeviceCounter(KEY, 3)], True),
     Lines(KEY, [b"statement"], [DeviceCounter(KEY, 1)], [], False),
