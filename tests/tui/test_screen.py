@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from textual.events import Paste
 
 from dhtchat.chat import events, intents
 from dhtchat.tui.widgets.composer import Composer
@@ -11,6 +12,8 @@ from tests.tui.evening import cut_off, marked_up, stage, told
 from tests.tui.screens import ScriptedPeer, colours, line, rows, screen_of
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
+PASTE = "(paste)"
+"""In place of a key: a page comes from the clipboard."""
 
 
 SCENES: dict[str, tuple[list[events.Event], list[str]]] = {
@@ -24,6 +27,8 @@ SCENES: dict[str, tuple[list[events.Event], list[str]]] = {
     "links": (told(), ["alt+o"]),
     "finding": (told(), ["ctrl+f", *"row"]),
     "commands": (told(), [*"/nonsense", "enter", *"/mut", "tab"]),
+    "palette": (told(), ["ctrl+p", *"top"]),
+    "pasting": (told(), [PASTE]),
 }
 """What is told, and the keys that are pressed then."""
 
@@ -38,7 +43,15 @@ async def test_the_screen_looks_as_it_did(size: tuple[int, int], light: bool, sc
     async with screen_of(peer, light=light).run_test(size=size) as pilot:
         peer.tell(*to_tell)
         await pilot.pause(0)
-        await pilot.press(*keys)
+        for key in keys:
+            if key == PASTE:
+                pilot.app.query_one(Composer).post_message(Paste("\n".join(["a line"] * 200)))
+            else:
+                await pilot.press(key)
+            await pilot.pause(0)
+        looking = [worker for worker in pilot.app.workers if worker.node is pilot.app.screen]
+        for worker in looking:  # of the palette
+            await worker.wait()
         await pilot.pause(0)
         await pilot.pause(0)
         shown = "\n".join([*rows(pilot.app), "--- colours", *colours(pilot.app), ""])
@@ -117,8 +130,6 @@ async def test_many_lines_are_thrown_away_with_two_keys() -> None:
 
 
 async def test_a_page_is_pasted_only_after_a_question() -> None:
-    from textual.events import Paste
-
     peer = ScriptedPeer()
     async with screen_of(peer).run_test() as pilot:
         composer = pilot.app.query_one(Composer)
