@@ -98,6 +98,10 @@ class Client:
         self._stream.on_overflow = self._writer.transport.abort
         return self._stream.read()
 
+    def repeat_ready(self) -> None:
+        """Let `ready` come with `events` too, for a face that learns from those alone whether its peer is online."""
+        self._stream.put(self.ready)
+
     async def perform(self, wanted: str | Intent) -> list[Event]:
         """Do what a line in the chat does, such as `/join #room`, or an intent. Returns the events until it was done: those
         that answer, and what else happened meanwhile. Raises the first error among them."""

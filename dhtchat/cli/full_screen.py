@@ -40,6 +40,7 @@ async def attach_screen(folder: Path, login: "Login", rooms: list[str]) -> int:
     preferences = _load(data_dir)
     async with attach(folder) as client:
         client.require_user(login.name)
+        client.repeat_ready()
         await _show(client.screen, login.name, rooms, preferences, data_dir)
     tell(goes_on(login.name))
     return 0

@@ -69,6 +69,8 @@ async def test_two_people_from_their_first_start_to_a_kill_and_back(world: World
             bob_sees = await sign_up(bob, "bob")
             await alice_sees.shows("bob joined #lobby")
             await alice_sees.shows("● bob")
+            async with person(world, "bob") as elsewhere:  # another face of the same peer
+                await Seen(elsewhere).shows("bob · online")
             alice.type("hello from alice\r")
             await bob_sees.shows("alice hello from alice")
             bob.type("and from bob\r")
